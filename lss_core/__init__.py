@@ -1,0 +1,1 @@
+"""Lumbar Stenosis Studio: everything that is not the browser."""

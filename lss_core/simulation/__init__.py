@@ -1,0 +1,1 @@
+"""Simulated lumbar CT with measured truth."""

@@ -1,0 +1,180 @@
+"""Whole simulated series: as volumes in memory, or as DICOM folders with their reference standard."""
+
+from __future__ import annotations
+
+import csv
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, JPEGLSLossless, generate_uid
+
+from lss_core.imaging.volume import Volume
+from lss_core.simulation.anatomy import Patient, sample_patient
+from lss_core.simulation.render import Acquisition, detect, expose, sample_acquisition
+from lss_core.simulation.samples import volume_of
+from lss_core.simulation.truth import RegionTruth, measure_slice
+from lss_core.vocabulary import DiscLevel, Region
+
+MATRIX = 512
+REFERENCE_COLUMNS = (
+    "patient", "series_uid", "level", "region", "grade", "measure_name", "measure_value", "sop_instance_uid", "row0",
+    "col0", "row1", "col1",
+)
+DEMO_SEED = 20_240_615
+
+
+@dataclass(frozen=True)
+class LevelTruth:
+    """The reference of one disc level, on the slice nearest to the disc's posterior margin."""
+
+    level: DiscLevel
+    slice_index: int
+    regions: dict[Region, RegionTruth]
+
+
+@dataclass(frozen=True)
+class SimulatedSeries:
+    volume: Volume
+    truth: tuple[LevelTruth, ...]
+    patient: Patient
+    acquisition: Acquisition
+
+
+def simulate_series(seed: int, *, acquisition: Acquisition | None = None, matrix: int = MATRIX) -> SimulatedSeries:
+    """Render one patient from about T12 to S2; the same seed gives the same scan."""
+    rng = np.random.default_rng(seed)
+    patient = sample_patient(rng)
+    acquisition = acquisition or sample_acquisition(rng, patient)
+    low = patient.point(patient.vertebrae[9, 0] + rng.uniform(-8, 8), 0, 5)[2]
+    high = patient.point(patient.vertebrae[2, 0] + rng.uniform(-8, 8), 0, 5)[2]
+    positions = np.arange(low, high, acquisition.slice_spacing_mm) + rng.uniform(0, 1)
+    ys, xs = _grid(patient, acquisition, matrix, rng)
+    noise = rng.spawn(len(positions))
+
+    def one_slice(index: int) -> np.ndarray:
+        clean = expose(patient, acquisition, positions[index], ys, xs)
+        return np.clip(np.rint(detect(clean, acquisition, acquisition.pixel_mm, noise[index])), -1024, 3071).astype(np.int16)
+
+    with ThreadPoolExecutor(2) as pool:
+        hu = np.stack(list(pool.map(one_slice, range(len(positions)))))
+    series_uid = generate_uid(entropy_srcs=["lss-simulated", str(seed)])
+    uids = tuple(generate_uid(entropy_srcs=["lss-simulated", str(seed), str(i)]) for i in range(len(positions)))
+    volume = volume_of(hu, positions, acquisition.pixel_mm, acquisition.slice_thickness_mm, series_uid=series_uid,
+                       sop_instance_uids=uids)
+    truth = tuple(
+        t for level in DiscLevel if (t := _level_truth(patient, acquisition, level, positions, ys[0], xs[0])) is not None
+    )
+    return SimulatedSeries(volume, truth, patient, acquisition)
+
+
+def simulate_volume(seed: int = DEMO_SEED) -> Volume:
+    """A simulated case to try the software on."""
+    return simulate_series(seed).volume
+
+
+def _grid(
+    patient: Patient, acquisition: Acquisition, matrix: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pixel centres in mm; wide fields hold the trunk, narrow ones the spine."""
+    field = acquisition.pixel_mm * matrix
+    middle = np.median(patient.curve[:, 1:3], axis=0)
+    wide = np.clip((field - 200) / 200, 0, 1)
+    x = middle[0] + rng.normal(0, 5)
+    y = middle[1] + 8 + rng.normal(0, 5) - wide * max(patient.body[1] - patient.body[2], 0)
+    steps = (np.arange(matrix) - (matrix - 1) / 2) * acquisition.pixel_mm
+    return y + steps, x + steps
+
+
+def _level_truth(
+    patient: Patient, acquisition: Acquisition, level: DiscLevel, positions: np.ndarray, y0: float, x0: float
+) -> LevelTruth | None:
+    index = int(np.argmin(np.abs(positions - patient.disc_position(level)[2])))
+    measured = measure_slice(patient, positions[index], acquisition.slice_thickness_mm)
+    if len(measured) < len(Region):
+        return None
+    regions = {r: m.in_pixels(r, y0_mm=y0, x0_mm=x0, pixel_mm=acquisition.pixel_mm) for r, m in measured.items()}
+    return LevelTruth(level, index, regions)
+
+
+def write_simulated(out: Path, *, patients: int, seed: int) -> Path:
+    """Write DICOM series marked SIMULATED, one folder a patient, and `reference.csv`; returns the path of the latter."""
+    out.mkdir(parents=True, exist_ok=True)
+    reference = out / "reference.csv"
+    with reference.open("w", newline="") as handle:
+        writer = csv.writer(handle)
+        writer.writerow(REFERENCE_COLUMNS)
+        for number in range(patients):
+            name = f"SIM-{seed}-{number:04d}"
+            series = simulate_series(patient_seed(seed, number))
+            _write_dicom(series, out / name, name)
+            writer.writerows(_reference_rows(series, name))
+            handle.flush()
+    return reference
+
+
+def patient_seed(seed: int, number: int) -> int:
+    """Seed of the n-th patient of a set."""
+    return int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0])
+
+
+def _reference_rows(series: SimulatedSeries, name: str) -> list[tuple]:
+    return [
+        (name, series.volume.series_uid, level.level, region, int(truth.grade), truth.measure_name,
+         f"{truth.measure_value:.2f}", series.volume.sop_instance_uids[level.slice_index],
+         *(f"{edge:.2f}" for edge in truth.box.as_list()))
+        for level in series.truth for region, truth in level.regions.items()
+    ]
+
+
+def _write_dicom(series: SimulatedSeries, folder: Path, name: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for index in range(len(series.volume.positions_mm)):
+        dataset = _dataset(series, index, name)
+        dataset.compress(JPEGLSLossless, encoding_plugin="pyjpegls", generate_instance_uid=False)
+        dataset.save_as(folder / f"{index:04d}.dcm", enforce_file_format=True)
+
+
+def _dataset(series: SimulatedSeries, index: int, name: str) -> Dataset:
+    """One CT Image Storage object; every mandatory attribute of the CT image IOD is there."""
+    volume, acquisition = series.volume, series.acquisition
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = CTImageStorage
+    meta.MediaStorageSOPInstanceUID = volume.sop_instance_uids[index]
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    ds = Dataset()
+    ds.file_meta = meta
+    ds.SpecificCharacterSet = "ISO_IR 192"
+    ds.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
+    ds.SOPClassUID, ds.SOPInstanceUID = CTImageStorage, volume.sop_instance_uids[index]
+    ds.StudyDate = ds.SeriesDate = ds.ContentDate = ds.AcquisitionDate = "20000101"
+    ds.StudyTime = ds.ContentTime = ds.AcquisitionTime = "000000"
+    ds.AccessionNumber, ds.ReferringPhysicianName, ds.StudyID = "", "", "1"
+    ds.Modality, ds.Manufacturer, ds.ManufacturerModelName = "CT", "SIMULATED", "Lumbar Stenosis Studio simulation"
+    ds.StudyDescription = ds.SeriesDescription = "SIMULATED lumbar spine, not a patient"
+    ds.ImageComments = "SIMULATED: rendered by software, no patient was scanned."
+    ds.PatientName, ds.PatientID = f"SIMULATED^{name}", name
+    ds.PatientBirthDate, ds.PatientSex, ds.PatientAge = "", series.patient.sex, f"{round(series.patient.age):03d}Y"
+    ds.PatientIdentityRemoved, ds.DeidentificationMethod = "YES", "SIMULATED"
+    ds.BodyPartExamined, ds.PatientPosition = "LSPINE", "HFS"
+    ds.KVP, ds.ConvolutionKernel = "120", acquisition.kernel_name
+    ds.SliceThickness = f"{acquisition.slice_thickness_mm:g}"
+    ds.GantryDetectorTilt = "0"
+    ds.StudyInstanceUID = generate_uid(entropy_srcs=["lss-study", volume.series_uid])
+    ds.SeriesInstanceUID = volume.series_uid
+    ds.FrameOfReferenceUID = generate_uid(entropy_srcs=["lss-frame", volume.series_uid])
+    ds.PositionReferenceIndicator = ""
+    ds.SeriesNumber, ds.AcquisitionNumber, ds.InstanceNumber = "1", "1", str(len(volume.positions_mm) - index)
+    half = (volume.shape[1] - 1) / 2 * acquisition.pixel_mm
+    ds.ImagePositionPatient = [f"{-half:.4f}", f"{-half:.4f}", f"{volume.positions_mm[index]:.4f}"]
+    ds.ImageOrientationPatient = ["1", "0", "0", "0", "1", "0"]
+    ds.PixelSpacing = [f"{acquisition.pixel_mm:.6f}"] * 2
+    ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
+    ds.Rows, ds.Columns = volume.shape[1], volume.shape[2]
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 12, 11, 0
+    ds.RescaleIntercept, ds.RescaleSlope, ds.RescaleType = "-1024", "1", "HU"
+    ds.WindowCenter, ds.WindowWidth = "40", "400"
+    ds.PixelData = (volume.hu[index].astype(np.int32) + 1024).astype("<u2").tobytes()
+    return ds

@@ -1,0 +1,163 @@
+"""The reference of a simulated level: boxes and measurements taken from the rendered labels, and the grade they imply."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from lss_core.simulation import tissue
+from lss_core.simulation.anatomy import Patient
+from lss_core.simulation.render import trace
+from lss_core.vocabulary import Box, Grade, Region, grade_of_measure, measure_of
+
+PITCH_MM = 0.3
+FIELD_MM = ((-12.0, 20.0), (-22.0, 22.0))       # around the canal centre: rows (front, back), columns
+RECESS_BOX_MM = 11.0
+_CANAL = np.array([tissue.SAC, tissue.EPIDURAL_FAT, tissue.ROOT, tissue.VEIN])
+_FREE = np.array([tissue.SAC, tissue.EPIDURAL_FAT, tissue.ROOT, tissue.VEIN, tissue.FORAMEN_FAT])
+SIDES = {Region.LEFT_LATERAL_RECESS: 1.0, Region.RIGHT_LATERAL_RECESS: -1.0}
+
+
+@dataclass(frozen=True)
+class RegionTruth:
+    """One region on one slice, in that slice's pixels."""
+
+    region: Region
+    box: Box
+    measure_value: float
+
+    @property
+    def measure_name(self) -> str:
+        return measure_of(self.region)
+
+    @property
+    def grade(self) -> Grade:
+        return grade_of_measure(self.measure_name, self.measure_value)
+
+
+@dataclass(frozen=True)
+class MeasuredRegion:
+    """One region on one slice; `box_mm` is (y0, x0, y1, x1) in patient millimetres."""
+
+    box_mm: tuple[float, float, float, float]
+    measure_value: float
+
+    def in_pixels(self, region: Region, *, y0_mm: float, x0_mm: float, pixel_mm: float) -> RegionTruth:
+        """The same on a grid whose pixel (0, 0) is centred on (y0_mm, x0_mm)."""
+        top, left, bottom, right = self.box_mm
+        box = Box((top - y0_mm) / pixel_mm, (left - x0_mm) / pixel_mm, (bottom - y0_mm) / pixel_mm, (right - x0_mm) / pixel_mm)
+        return RegionTruth(region, box, self.measure_value)
+
+
+def measure_slice(patient: Patient, z_mm: float, thickness_mm: float) -> dict[Region, MeasuredRegion]:
+    """Measure the canal and both recesses on the labels of an axial slice.
+
+    Sac area is counted and recess height is the free gap, in the anteroposterior direction, between the disc or body in
+    front and the superior facet or its ligament behind; both are averaged over two planes inside the slice. Returns
+    only what exists on the slice.
+    """
+    planes = [_measure_plane(patient, z_mm + f * thickness_mm) for f in (-0.25, 0.25)]
+    out: dict[Region, MeasuredRegion] = {}
+    for region in Region:
+        found = [plane[region] for plane in planes if region in plane]
+        if len(found) == len(planes):
+            box = tuple(float(np.mean([f.box_mm[i] for f in found])) for i in range(4))
+            out[region] = MeasuredRegion(box, float(np.mean([f.measure_value for f in found])))  # type: ignore[arg-type]
+    return out
+
+
+def _measure_plane(patient: Patient, z_mm: float) -> dict[Region, MeasuredRegion]:
+    sections = SpinePlane(patient, z_mm)
+    centre_x, centre_y = sections.xy(0.0, 8.0)
+    ys = centre_y + np.arange(*FIELD_MM[0], PITCH_MM)
+    xs = centre_x + np.arange(*FIELD_MM[1], PITCH_MM)
+    labels, _ = trace(patient, z_mm, ys, xs)
+    out: dict[Region, MeasuredRegion] = {}
+    canal = _canal_mask(labels)
+    if canal is None:
+        return out
+    rows, cols = np.flatnonzero(canal.any(axis=1)), np.flatnonzero(canal.any(axis=0))
+    half = PITCH_MM / 2
+    area = float((labels == tissue.SAC).sum()) * PITCH_MM**2
+    out[Region.CENTRAL_CANAL] = MeasuredRegion(
+        (ys[rows[0]] - half, xs[cols[0]] - half, ys[rows[-1]] + half, xs[cols[-1]] + half), area
+    )
+    for region, sign in SIDES.items():
+        tip, front, back = sections.recess(sign)
+        tip_x, front_y = sections.xy(sign * tip, front)
+        _, back_y = sections.xy(sign * tip, back)
+        height = _recess_height(labels, ys, xs, tip_x=tip_x, sign=sign, middle_y=(front_y + back_y) / 2)
+        x, y = sections.xy(sign * (tip - 1.0), front + 3.0)
+        r = RECESS_BOX_MM / 2
+        out[region] = MeasuredRegion((y - r, x - r, y + r, x + r), height)
+    return out
+
+
+def _canal_mask(labels: np.ndarray) -> np.ndarray | None:
+    """The connected canal content that holds the sac, or None where there is none."""
+    parts, _ = ndimage.label(np.isin(labels, _CANAL))
+    inside = parts[labels == tissue.SAC]
+    if inside.size < 20:
+        return None
+    return parts == np.bincount(inside).argmax()
+
+
+def _recess_height(
+    labels: np.ndarray, ys: np.ndarray, xs: np.ndarray, *, tip_x: float, sign: float, middle_y: float
+) -> float:
+    """Mean free gap in mm over the narrowest 1.5 mm beside the facet's tip."""
+    offset = sign * (xs - tip_x)                                # mm lateral of the tip
+    columns = np.flatnonzero((offset > -4.0) & (offset < 1.5))
+    free = np.isin(labels[:, columns], _FREE)
+    middle = int(np.argmin(np.abs(ys - middle_y)))
+    reach = int(1.5 / PITCH_MM)
+    gaps = np.array([_free_run(free[:, c], middle, reach) for c in range(free.shape[1])]) * PITCH_MM
+    return float(np.sort(gaps)[:5].mean())
+
+
+def _free_run(free: np.ndarray, middle: int, reach: int) -> int:
+    """Length of the run of free pixels at `middle`, or at the nearest pixel within `reach`; 0 where all is solid."""
+    near = np.flatnonzero(free[middle - reach : middle + reach + 1])
+    if near.size == 0:
+        return 0
+    start = middle - reach + int(near[np.argmin(np.abs(near - reach))])
+    low, high = start, start
+    while low > 0 and free[low - 1]:
+        low -= 1
+    while high < len(free) - 1 and free[high + 1]:
+        high += 1
+    return high - low + 1
+
+
+class SpinePlane:
+    """Spine coordinates met by one axial plane."""
+
+    def __init__(self, patient: Patient, z_mm: float) -> None:
+        self._patient, self._z = patient, z_mm
+
+    def depth(self, u: float, v: float) -> float:
+        """Spine coordinate s where the plane meets the line (u, v)."""
+        curve = self._patient.curve
+        a = curve[:, 9] * u - curve[:, 8] * v
+        b = curve[:, 8] * u + curve[:, 9] * v
+        return float(np.interp(self._z, curve[:, 3] + b * curve[:, 4] - a * curve[:, 6], curve[:, 0]))
+
+    def xy(self, u: float, v: float) -> tuple[float, float]:
+        """Patient (x, y) mm of the point of this plane at lateral u and depth v."""
+        point = self._patient.point(self.depth(u, v), u, v)
+        return float(point[0]), float(point[1])
+
+    def recess(self, sign: float) -> tuple[float, float, float]:
+        """Lateral position of the facet's tip, and v of the walls in front of and behind it, on one side."""
+        patient = self._patient
+        side = 0 if sign > 0 else 1
+        s = self.depth(sign * 11.0, 4.0)
+        index = int(np.clip(round((s - patient.curve[0, 0]) * 2), 0, len(patient.section) - 1))
+        section = patient.section[index]
+        base = 1 + 8 * side
+        tip = float(section[base + 2])
+        disc = patient.discs[int(np.argmin(np.abs(patient.discs[:, 0] - s)))]
+        front = float(tissue._front_wall(s, sign * tip, tip, section, base, disc))
+        return tip, front, float(section[base + 3])

@@ -19,7 +19,7 @@ from lss_core.vocabulary import DiscLevel
 VERTEBRAE = ("T10", "T11", "T12", "L1", "L2", "L3", "L4", "L5", "S1", "S2", "S3")
 DISCS = ("T10/11", "T11/12", "T12/L1", "L1/2", "L2/3", "L3/4", "L4/5", "L5/S1", "S1/2", "S2/3")
 DISC_INDEX = {level: DISCS.index(level.value) for level in DiscLevel}
-STEP_MM = 0.5                                   # pitch of the tables along s
+STEP_MM = 0.5  # pitch of the tables along s
 
 #                            T10   T11   T12   L1    L2    L3    L4    L5    S1    S2    S3
 HALF_WIDTH = np.array([16.0, 17.5, 19.5, 21.0, 22.5, 23.0, 24.0, 24.5, 25.0, 18.0, 14.0])
@@ -31,29 +31,30 @@ PEDICLE_WIDTH = np.array([6.5, 8.0, 8.2, 8.6, 8.3, 10.2, 14.1, 16.1, 18.0, 16.0,
 #                  discs   T10/11 T11/12 T12/L1 L1/2 L2/3 L3/4  L4/5  L5/S1 S1/2 S2/3
 DISC_HEIGHT = np.array([5.0, 5.5, 6.5, 8.0, 9.3, 10.3, 11.0, 10.0, 3.0, 1.5])
 SAC_AREA = np.array([150.0, 165.0, 185.0, 195.0, 182.0, 172.0, 164.0, 150.0, 95.0, 50.0])
-FACET_ANGLE = np.array([15.0, 18.0, 22.0, 27.0, 30.0, 37.0, 46.0, 52.0, 50.0, 50.0])    # degrees to the sagittal plane
-FACET_OFFSET = np.array([7.0, 7.2, 7.4, 7.8, 8.2, 8.8, 10.2, 12.5, 13.0, 10.0])         # medial edge from the midline
+FACET_ANGLE = np.array([15.0, 18.0, 22.0, 27.0, 30.0, 37.0, 46.0, 52.0, 50.0, 50.0])  # degrees to the sagittal plane
+FACET_OFFSET = np.array([6.2, 6.3, 6.5, 6.9, 7.1, 7.6, 8.8, 10.6, 11.5, 9.0])  # medial edge from the midline
 RECESS_HEIGHT = np.array([7.0, 7.0, 7.5, 7.6, 7.3, 6.9, 6.5, 6.5, 7.0, 5.0])
-ANTERIOR_FAT = np.array([0.2, 0.2, 0.2, 0.2, 0.25, 0.3, 0.5, 1.8, 4.0, 3.0])              # in front of the sac
-DISC_CONCAVITY = np.array([1.0, 1.0, 1.2, 1.6, 1.6, 1.4, 0.8, 0.0, 0.0, 0.0])            # posterior margin, midline
+SAC_ASPECT = np.array([1.1, 1.15, 1.2, 1.3, 1.28, 1.25, 1.2, 1.08, 1.0, 1.0])  # width / depth
+ANTERIOR_FAT = np.array([0.2, 0.2, 0.2, 0.2, 0.25, 0.3, 0.5, 1.8, 4.0, 3.0])  # in front of the sac
+DISC_CONCAVITY = np.array([1.0, 1.0, 1.2, 1.6, 1.6, 1.4, 0.8, 0.0, 0.0, 0.0])  # posterior margin, midline
 
 
 @dataclass(frozen=True)
 class Patient:
     """One simulated patient; arrays are what the renderer reads, their columns are named beside the writers."""
 
-    age: float                      # years
-    sex: str                        # "F" or "M"
-    size: float                     # 1 is an average adult
-    curve: np.ndarray               # [n, 10] along s: s, x, y, z, sin/cos pitch, sin/cos roll, sin/cos rotation
-    section: np.ndarray             # [n, SECTION_COLUMNS] canal cross-section along s
-    vertebrae: np.ndarray           # [11, VERTEBRA_COLUMNS]
-    joints: np.ndarray              # [10, 2, JOINT_COLUMNS] facet joints at each disc; side 0 is left (u > 0)
-    discs: np.ndarray               # [10, DISC_COLUMNS]
-    body: np.ndarray                # [BODY_COLUMNS] trunk and organs
-    hu: np.ndarray                  # [LABELS] mean attenuation of each label
+    age: float  # years
+    sex: str  # "F" or "M"
+    size: float  # 1 is an average adult
+    curve: np.ndarray  # [n, 10] along s: s, x, y, z, sin/cos pitch, sin/cos roll, sin/cos rotation
+    section: np.ndarray  # [n, SECTION_COLUMNS] canal cross-section along s
+    vertebrae: np.ndarray  # [11, VERTEBRA_COLUMNS]
+    joints: np.ndarray  # [10, 2, JOINT_COLUMNS] facet joints at each disc; side 0 is left (u > 0)
+    discs: np.ndarray  # [10, DISC_COLUMNS]
+    body: np.ndarray  # [BODY_COLUMNS] trunk and organs
+    hu: np.ndarray  # [LABELS] mean attenuation of each label
     texture_seed: int
-    lumbosacral_transition: bool    # L5 partly sacralised; levels are still counted from the first free disc
+    lumbosacral_transition: bool  # L5 partly sacralised; levels are still counted from the first free disc
 
     def disc_position(self, level: DiscLevel) -> np.ndarray:
         """(x, y, z) mm of the posterior margin of a disc, 2 mm into the canal."""
@@ -63,7 +64,7 @@ class Patient:
         """Patient coordinates (x, y, z) mm of a point given in spine coordinates."""
         row = np.array([np.interp(s, self.curve[:, 0], self.curve[:, k]) for k in range(self.curve.shape[1])])
         _, x, y, z, sp, cp, sr, _, so, co = row
-        a, b = co * u - so * v, so * u + co * v             # axial rotation
+        a, b = co * u - so * v, so * u + co * v  # axial rotation
         return np.array([x + a, y + b * cp, z + b * sp - a * sr])
 
 
@@ -101,8 +102,17 @@ def sample_patient(rng: np.random.Generator) -> Patient:
     curve = _curve(rng, vertebrae, discs)
     section = _section(curve[:, 0], vertebrae, discs, canal)
     return Patient(
-        age=age, sex=sex, size=size, curve=curve, section=section, vertebrae=vertebrae, joints=joints, discs=discs,
-        body=_body(rng, size, curve), hu=_attenuation(rng, age, wear), texture_seed=int(rng.integers(2**31)),
+        age=age,
+        sex=sex,
+        size=size,
+        curve=curve,
+        section=section,
+        vertebrae=vertebrae,
+        joints=joints,
+        discs=discs,
+        body=_body(rng, size, curve),
+        hu=_attenuation(rng, age, wear),
+        texture_seed=int(rng.integers(2**31)),
         lumbosacral_transition=transition,
     )
 
@@ -113,7 +123,7 @@ def _discs(rng: np.random.Generator, wear: float, size: float, height: np.ndarra
     narrowing = np.clip(rng.beta(1.2, 3.5, 10) * (0.4 + wear), 0, 0.75)
     discs[:, 1] = size * DISC_HEIGHT * rng.normal(1, 0.08) * rng.normal(1, 0.1, 10) * (1 - narrowing)
     discs[:, 1] = np.maximum(discs[:, 1], 1.2)
-    for k in range(6, -1, -1):                                      # upward from L5/S1, whose centre is s = 0
+    for k in range(6, -1, -1):  # upward from L5/S1, whose centre is s = 0
         discs[k, 0] = discs[k + 1, 0] + (discs[k, 1] + discs[k + 1, 1]) / 2 + height[k + 1]
     for k in (8, 9):
         discs[k, 0] = discs[k - 1, 0] - (discs[k, 1] + discs[k - 1, 1]) / 2 - height[k]
@@ -138,16 +148,16 @@ def _discs(rng: np.random.Generator, wear: float, size: float, height: np.ndarra
 class _Canal:
     """Per-disc shape of the canal; left and right in the last axis where there are two."""
 
-    apex: np.ndarray            # [11] midline depth at the vertebra
-    pedicle: np.ndarray         # [11] half interpedicular width
-    facet: np.ndarray           # [10, 2] medial edge of the facets, from the midline
-    recess: np.ndarray          # [10, 2] gap between disc and superior facet
-    flavum: np.ndarray          # [10, 2] thickness
-    bulge: np.ndarray           # [10] mm of the whole posterior margin
-    sac: np.ndarray             # [10, 5] half width, depth, front gap, front exponent, apex exponent
+    apex: np.ndarray  # [11] midline depth at the vertebra
+    pedicle: np.ndarray  # [11] half interpedicular width
+    facet: np.ndarray  # [10, 2] medial edge of the facets, from the midline
+    recess: np.ndarray  # [10, 2] gap between disc and superior facet
+    flavum: np.ndarray  # [10, 2] thickness
+    bulge: np.ndarray  # [10] mm of the whole posterior margin
+    sac: np.ndarray  # [10, 5] half width, depth, front gap, front exponent, apex exponent
     shift: float
-    concavity: np.ndarray       # [10]
-    knot: np.ndarray            # [10] how far the facets' inner edge stands off the disc, beside the recess
+    concavity: np.ndarray  # [10]
+    knot: np.ndarray  # [10] how far the facets' inner edge stands off the disc, beside the recess
 
 
 def _canal(rng: np.random.Generator, wear: float, size: float) -> _Canal:
@@ -166,17 +176,19 @@ def _canal(rng: np.random.Generator, wear: float, size: float) -> _Canal:
     side = np.clip(share[:, None] * rng.uniform(0.1, 0.95, (10, 2)), 0, 1)
     alone = (rng.random((10, 2)) < 0.22) * rng.random((10, 2)) * at_risk[:, None]
     side = np.maximum(side, alone)
-    flavum = rng.uniform(2.0, 3.6, (10, 1)) + rng.normal(0, 0.3, (10, 2)) + 5.0 * central[:, None] * rng.uniform(
-        0.2, 1.0, (10, 1)
+    flavum = (
+        rng.uniform(2.0, 3.6, (10, 1))
+        + rng.normal(0, 0.3, (10, 2))
+        + 5.0 * central[:, None] * rng.uniform(0.2, 1.0, (10, 1))
     )
     facet = size * FACET_OFFSET[:, None] * rng.normal(1, 0.09) * rng.normal(1, 0.05, (10, 2))
     facet = facet - 3.2 * central[:, None] * rng.uniform(0.1, 1.0, (10, 2))
     recess = size * RECESS_HEIGHT[:, None] * rng.normal(1, 0.08) * rng.normal(1, 0.08, (10, 2))
     recess = np.maximum(recess * (1 - 0.95 * side), 0.15)
     area = SAC_AREA * size**2 * rng.normal(1, 0.08) * rng.normal(1, 0.07, 10)
-    area = np.where(rng.random(10) < 0.1, area * rng.uniform(0.6, 1.0, 10), area)         # lipomatosis, small sacs
+    area = np.where(rng.random(10) < 0.1, area * rng.uniform(0.6, 1.0, 10), area)  # lipomatosis, small sacs
     area = np.clip(area * (1 - 0.6 * central * rng.uniform(0.3, 1.0, 10)), 30, 320)
-    aspect = np.clip(np.array([1.1, 1.15, 1.2, 1.3, 1.28, 1.25, 1.2, 1.08, 1.0, 1.0]) * rng.normal(1, 0.1, 10), 0.75, 1.7)
+    aspect = np.clip(SAC_ASPECT * rng.normal(1, 0.1, 10), 0.75, 1.7)
     front = rng.uniform(0.18, 0.42, 10)
     back = np.clip(np.array([0.5, 0.5, 0.5, 0.5, 0.55, 0.65, 0.72, 0.62, 0.6, 0.5]) + rng.normal(0, 0.1, 10), 0.4, 1.0)
     sac = np.zeros((10, 5))
@@ -185,22 +197,39 @@ def _canal(rng: np.random.Generator, wear: float, size: float) -> _Canal:
     sac[:, 2] = ANTERIOR_FAT * rng.lognormal(0, 0.35, 10)
     sac[:, 3], sac[:, 4] = front, back
     concavity = np.clip(DISC_CONCAVITY + rng.normal(0, 0.5, 10), -0.8, 3)
-    return _Canal(apex, pedicle, facet, recess, np.maximum(flavum, 1.2), bulge, sac, float(rng.normal(0, 0.5)), concavity,
-                  np.clip(rng.normal(2.9, 0.8) + rng.normal(0, 0.5, 10), 1.2, 5.0))
+    return _Canal(
+        apex,
+        pedicle,
+        facet,
+        recess,
+        np.maximum(flavum, 1.2),
+        bulge,
+        sac,
+        float(rng.normal(0, 0.5)),
+        concavity,
+        np.clip(rng.normal(2.9, 0.8) + rng.normal(0, 0.5, 10), 1.2, 5.0),
+    )
 
 
 def _sac_axes(area: float, aspect: float, front: float, back: float) -> tuple[float, float]:
     """Depth and half width (mm) of the sac t^front (1-t)^back that has this area and width / depth ratio."""
     t = (np.arange(64) + 0.5) / 64
     profile = t**front * (1 - t) ** back
-    fill = float(np.mean(profile / profile.max()))          # area = depth * width * fill
+    fill = float(np.mean(profile / profile.max()))  # area = depth * width * fill
     depth = float(np.sqrt(area / (aspect * fill)))
     return depth, aspect * depth / 2
 
 
 def _vertebrae(
-    rng: np.random.Generator, wear: float, discs: np.ndarray, half_width: np.ndarray, depth: np.ndarray,
-    height: np.ndarray, canal: _Canal, transition: bool, age: float,
+    rng: np.random.Generator,
+    wear: float,
+    discs: np.ndarray,
+    half_width: np.ndarray,
+    depth: np.ndarray,
+    height: np.ndarray,
+    canal: _Canal,
+    transition: bool,
+    age: float,
 ) -> np.ndarray:
     out = np.zeros((11, VERTEBRA_COLUMNS))
     out[1:, 0] = discs[:, 0] - discs[:, 1] / 2 - height[1:] / 2
@@ -213,7 +242,7 @@ def _vertebrae(
     lower_disc = np.append(discs[:, 0], discs[-1, 0] - 20)
     out[:, 7] = lower_disc + rng.normal(0.5, 3.0, 11) + rng.normal(0, 2)
     out[:, 8] = out[:, 0] + 0.2 * height + rng.normal(0, 1.5, 11)
-    out[:, 9] = rng.normal(6.3, 0.6) * scale
+    out[:, 9] = rng.normal(6.9, 0.9) * scale
     out[:, 10] = out[:, 7] - rng.uniform(1, 7, 11)
     out[:, 11] = out[:, 0] + rng.normal(1, 2, 11)
     out[:, 12] = np.array([34, 30, 28, 29, 31, 31, 29, 22, 14, 8, 6]) * scale * rng.normal(1, 0.08)
@@ -231,15 +260,13 @@ def _vertebrae(
     return out
 
 
-def _joints(
-    rng: np.random.Generator, wear: float, size: float, discs: np.ndarray, canal: _Canal
-) -> np.ndarray:
+def _joints(rng: np.random.Generator, wear: float, size: float, discs: np.ndarray, canal: _Canal) -> np.ndarray:
     """Facet joints: a rounded block of bone cut by the joint line; hypertrophy makes it larger."""
     joints = np.zeros((10, 2, JOINT_COLUMNS))
     shared = rng.normal(0, 4, 10)
     growth = wear * rng.beta(1.2, 2.5, (10, 2))
     for side in range(2):
-        angle = np.radians(FACET_ANGLE + shared + rng.normal(0, 5, 10))        # tropism: sides differ
+        angle = np.radians(FACET_ANGLE + shared + rng.normal(0, 5, 10))  # tropism: sides differ
         half = size * (8.6 + np.array([0, 0, 0, 0.2, 0.4, 0.8, 1.4, 1.8, 1, 0])) * rng.normal(1, 0.06)
         half_q = half + 2.0 * growth[:, side]
         half_v = half * rng.normal(1.06, 0.06) + 1.5 * growth[:, side]
@@ -259,29 +286,67 @@ def _joints(
 def _curve(rng: np.random.Generator, vertebrae: np.ndarray, discs: np.ndarray) -> np.ndarray:
     """Bend the spine: pitch by level (lordosis), roll (scoliosis) and axial rotation; integrate the axis."""
     s = np.arange(vertebrae[-1, 0] - 25, vertebrae[0, 0] + 25, STEP_MM)
-    slope = rng.normal(31, 7)                                       # sacral slope, degrees, supine
+    slope = rng.normal(31, 7)  # sacral slope, degrees, supine
     lordosis = np.clip(rng.normal(0.0, 6), -12, 12)
-    at = np.array([vertebrae[10, 0], vertebrae[8, 0], discs[7, 0], vertebrae[7, 0], vertebrae[6, 0], vertebrae[5, 0],
-                   vertebrae[4, 0], vertebrae[3, 0], vertebrae[2, 0], vertebrae[0, 0]])
-    pitch = np.array([slope + 14, slope + 6, slope - 3, slope - 14, slope - 26, slope - 35 - lordosis / 2,
-                      slope - 40 - lordosis, slope - 43 - lordosis, slope - 44 - lordosis, slope - 40 - lordosis])
+    at = np.array(
+        [
+            vertebrae[10, 0],
+            vertebrae[8, 0],
+            discs[7, 0],
+            vertebrae[7, 0],
+            vertebrae[6, 0],
+            vertebrae[5, 0],
+            vertebrae[4, 0],
+            vertebrae[3, 0],
+            vertebrae[2, 0],
+            vertebrae[0, 0],
+        ]
+    )
+    pitch = np.array(
+        [
+            slope + 14,
+            slope + 6,
+            slope - 3,
+            slope - 14,
+            slope - 26,
+            slope - 35 - lordosis / 2,
+            slope - 40 - lordosis,
+            slope - 43 - lordosis,
+            slope - 44 - lordosis,
+            slope - 40 - lordosis,
+        ]
+    )
     pitch_rad = _smooth(np.radians(np.interp(s, at[:], pitch)), 12 / STEP_MM)
     span = s[-1] - s[0]
     bend = np.clip(rng.normal(0, 4), -14, 14)
-    roll_rad = np.radians(bend * np.sin(2 * np.pi * (s - s[0]) / span * rng.uniform(0.5, 1.1) + rng.uniform(0, 6))
-                          + rng.normal(0, 1.5))
+    roll_rad = np.radians(
+        bend * np.sin(2 * np.pi * (s - s[0]) / span * rng.uniform(0.5, 1.1) + rng.uniform(0, 6)) + rng.normal(0, 1.5)
+    )
     rotation_rad = np.radians(rng.normal(0, 2) + rng.normal(0, 0.4) * bend * np.cos(2 * np.pi * (s - s[0]) / span))
     x = np.cumsum(np.sin(roll_rad) * np.cos(pitch_rad)) * STEP_MM
     y = np.cumsum(-np.sin(pitch_rad)) * STEP_MM
     z = np.cumsum(np.cos(pitch_rad) * np.cos(roll_rad)) * STEP_MM
     zero = int(np.argmin(np.abs(s)))
     x, y, z = x - x[zero], y - y[zero], z - z[zero]
-    for k in range(10):                                             # spondylolisthesis: all above slides forward
+    for k in range(10):  # spondylolisthesis: all above slides forward
         if discs[k, 11] > 0:
             y -= discs[k, 11] / (1 + np.exp(-(s - discs[k, 0]) / 2.0))
     ones = np.ones_like(s)
-    return np.stack([s, x, y, z, np.sin(pitch_rad), np.cos(pitch_rad), np.sin(roll_rad), np.cos(roll_rad),
-                     np.sin(rotation_rad) * ones, np.cos(rotation_rad) * ones], axis=1)
+    return np.stack(
+        [
+            s,
+            x,
+            y,
+            z,
+            np.sin(pitch_rad),
+            np.cos(pitch_rad),
+            np.sin(roll_rad),
+            np.cos(roll_rad),
+            np.sin(rotation_rad) * ones,
+            np.cos(rotation_rad) * ones,
+        ],
+        axis=1,
+    )
 
 
 def _smooth(values: np.ndarray, sigma: float) -> np.ndarray:
@@ -294,17 +359,18 @@ def _section(s: np.ndarray, vertebrae: np.ndarray, discs: np.ndarray, canal: _Ca
     """Blend the canal's cross-section along s between its shape at the pedicles and at the discs."""
     out = np.zeros((len(s), SECTION_COLUMNS))
     pedicle_s = vertebrae[:, 0] + 0.22 * vertebrae[:, 1]
-    disc_weight = np.max(np.exp(-(np.abs(s[:, None] - (discs[None, :, 0] - 1.5)) / 10.0) ** 4), axis=1)
+    disc_weight = np.max(np.exp(-((np.abs(s[:, None] - (discs[None, :, 0] - 1.5)) / 10.0) ** 4)), axis=1)
     apex = np.interp(-s, -pedicle_s, canal.apex)
     half = np.interp(-s, -pedicle_s, canal.pedicle)
-    out[:, 0] = apex + 1.5 * disc_weight                            # between the laminae the apex lies deeper
+    out[:, 0] = apex + 1.5 * disc_weight  # between the laminae the apex lies deeper
 
     def along(values: np.ndarray) -> np.ndarray:
         return np.interp(-s, -discs[:, 0], values)
 
-    growth = np.maximum(np.stack([along(canal.flavum[:, side]) for side in range(2)], axis=1) - 3.2, 0) * disc_weight[:, None]
-    out[:, 0] -= 1.5 * growth.mean(axis=1)                          # a thick ligament grows into the canal
-    narrowing = np.max(np.exp(-(np.abs(s[:, None] - discs[None, :, 0]) / 7.5) ** 4), axis=1)
+    flavum = np.stack([along(canal.flavum[:, side]) for side in range(2)], axis=1)
+    growth = np.maximum(flavum - 3.2, 0) * disc_weight[:, None]
+    out[:, 0] -= 1.5 * growth.mean(axis=1)  # a thick ligament grows into the canal
+    narrowing = np.max(np.exp(-((np.abs(s[:, None] - discs[None, :, 0]) / 7.5) ** 4)), axis=1)
     for side in range(2):
         base = 1 + 8 * side
         facet, recess = along(canal.facet[:, side]), along(canal.recess[:, side])
@@ -317,10 +383,15 @@ def _section(s: np.ndarray, vertebrae: np.ndarray, discs: np.ndarray, canal: _Ca
         out[:, base + 5] = half
         out[:, base + 6] = along(canal.bulge) * narrowing
         out[:, base + 7] = disc_weight
-    for column, values in ((17, canal.sac[:, 0]), (18, canal.sac[:, 1]), (19, canal.sac[:, 2]), (20, canal.sac[:, 3]),
-                           (21, canal.sac[:, 4])):
+    for column, values in (
+        (17, canal.sac[:, 0]),
+        (18, canal.sac[:, 1]),
+        (19, canal.sac[:, 2]),
+        (20, canal.sac[:, 3]),
+        (21, canal.sac[:, 4]),
+    ):
         out[:, column] = along(values)
-    relief = 1 + 0.12 * (1 - narrowing)                             # a little wider behind the bodies
+    relief = 1 + 0.12 * (1 - narrowing)  # a little wider behind the bodies
     out[:, 17] *= relief
     out[:, 22] = canal.shift
     out[:, 23] = along(canal.concavity) * disc_weight + 1.0 * (1 - disc_weight)
@@ -331,7 +402,9 @@ BODY_COLUMNS = 24
 # 0 half width, 1 half depth, 2 skin distance behind the canal, 3 subcutaneous fat mm (sides), 4 wall muscle mm,
 # 5 fatty infiltration, 6 psoas radius, 7 muscle half width behind, 8 aorta radius, 9 aorta u, 10 cava u,
 # 11 vessel contrast HU, 12 kidney radius, 13 bowel gas, 14 lung floor (vertebra units), 15 crest top mm above L5/S1,
-# 16 oral contrast HU (0: none), 17 muscle bulk behind mm, 18 aortic calcification, 19 table distance, 20 organ HU, 21 visceral fat, 22 and 23 the trunk's own x and y
+# 16 oral contrast HU (0: none),
+# 17 muscle bulk behind mm, 18 aortic calcification, 19 table distance, 20 organ HU, 21 visceral fat,
+# 22 and 23 the trunk's own x and y
 
 
 def _body(rng: np.random.Generator, size: float, curve: np.ndarray) -> np.ndarray:
@@ -365,8 +438,29 @@ def _body(rng: np.random.Generator, size: float, curve: np.ndarray) -> np.ndarra
 
 
 LABELS = (
-    "air", "fat", "muscle", "cancellous", "cortex", "disc", "flavum", "sac", "epidural_fat", "root", "vessel", "organ",
-    "lung", "gas", "joint", "calcified", "skin", "table", "foramen_fat", "vein", "endplate", "bowel",
+    "air",
+    "fat",
+    "muscle",
+    "cancellous",
+    "cortex",
+    "disc",
+    "flavum",
+    "sac",
+    "epidural_fat",
+    "root",
+    "vessel",
+    "organ",
+    "lung",
+    "gas",
+    "joint",
+    "calcified",
+    "skin",
+    "table",
+    "foramen_fat",
+    "vein",
+    "endplate",
+    "bowel",
+    "vacuum",
 )
 
 
@@ -374,13 +468,28 @@ def _attenuation(rng: np.random.Generator, age: float, wear: float) -> np.ndarra
     """Mean HU of each label at 120 kVp, drawn around published means."""
     mean = dict(zip(LABELS, [0.0] * len(LABELS), strict=True))
     mean |= {
-        "air": -1000.0, "fat": rng.normal(-100, 8), "muscle": rng.normal(55, 6),
-        "cancellous": np.clip(rng.normal(185 - 1.0 * (age - 30), 28), 40, 300), "cortex": rng.uniform(550, 1000),
-        "disc": rng.normal(78, 9), "flavum": rng.normal(68, 9), "sac": rng.normal(20, 6),
-        "epidural_fat": rng.normal(-85, 12), "root": rng.normal(32, 6), "vessel": rng.normal(42, 5),
-        "organ": 50.0, "lung": rng.uniform(-880, -780), "gas": -950.0, "joint": rng.uniform(40, 110),
-        "calcified": rng.uniform(200, 600), "skin": rng.normal(30, 15), "table": rng.uniform(-700, -300),
-        "foramen_fat": rng.normal(-88, 12), "vein": rng.uniform(15, 60),
-        "bowel": 40.0, "endplate": rng.uniform(280, 480),
+        "air": -1000.0,
+        "fat": rng.normal(-100, 8),
+        "muscle": rng.normal(55, 6),
+        "cancellous": np.clip(rng.normal(185 - 1.0 * (age - 30), 28), 40, 300),
+        "cortex": rng.uniform(550, 1000),
+        "disc": rng.normal(78, 9),
+        "flavum": rng.normal(68, 9),
+        "sac": rng.normal(20, 6),
+        "epidural_fat": rng.normal(-85, 12),
+        "root": rng.normal(32, 6),
+        "vessel": rng.normal(42, 5),
+        "organ": 50.0,
+        "lung": rng.uniform(-880, -780),
+        "gas": -950.0,
+        "joint": rng.uniform(40, 110),
+        "calcified": rng.uniform(200, 600),
+        "skin": rng.normal(30, 15),
+        "table": rng.uniform(-700, -300),
+        "foramen_fat": rng.normal(-88, 12),
+        "vein": rng.uniform(15, 60),
+        "bowel": 40.0,
+        "vacuum": rng.uniform(-900, -300),
+        "endplate": rng.uniform(280, 480),
     }
     return np.array([mean[name] for name in LABELS])

@@ -19,18 +19,22 @@ class Acquisition:
     pixel_mm: float
     slice_spacing_mm: float
     slice_thickness_mm: float
-    blur_mm: float              # sigma of the in-plane point spread
-    sharpen: float              # 0 soft kernel; above 0 the edge enhancement of a bone kernel
-    noise_hu: float             # standard deviation in soft tissue at the centre
-    noise_blur_mm: float        # correlation of the noise
-    streaks_hu: float           # amplitude of horizontal streaks (pelvis, shoulders)
-    hu_offset: float            # calibration error of the scanner
+    blur_mm: float  # sigma of the in-plane point spread
+    sharpen: float  # 0 soft kernel; above 0 the edge enhancement of a bone kernel
+    noise_hu: float  # standard deviation in soft tissue at the centre
+    noise_blur_mm: float  # correlation of the noise
+    streaks_hu: float  # amplitude of horizontal streaks (pelvis, shoulders)
+    hu_offset: float  # calibration error of the scanner
     kernel_name: str
+
+
+THICKNESS_MM = (0.6, 1.0, 1.25, 2.0, 2.5, 3.0, 4.0, 5.0)
+THICKNESS_SHARE = (0.06, 0.14, 0.1, 0.12, 0.1, 0.2, 0.08, 0.2)
 
 
 def sample_acquisition(rng: np.random.Generator, patient: Patient) -> Acquisition:
     """Draw a scanner setting: field of view 120-500 mm, slices 0.6-5 mm, soft to bone kernel, noise with body size."""
-    thickness = float(rng.choice([0.6, 1.0, 1.25, 2.0, 2.5, 3.0, 4.0, 5.0], p=[0.06, 0.14, 0.1, 0.12, 0.1, 0.2, 0.08, 0.2]))
+    thickness = float(rng.choice(THICKNESS_MM, p=THICKNESS_SHARE))
     spacing = thickness * float(rng.choice([0.5, 0.8, 1.0], p=[0.12, 0.13, 0.75]))
     trunk = 2 * patient.body[0]
     field = float(np.clip(rng.choice([rng.uniform(120, 240), trunk * rng.uniform(0.9, 1.4)], p=[0.45, 0.55]), 120, 550))
@@ -39,11 +43,15 @@ def sample_acquisition(rng: np.random.Generator, patient: Patient) -> Acquisitio
     noise = (rng.uniform(30, 75) if bone else rng.uniform(8, 15)) * np.sqrt(3.0 / max(thickness, 0.8)) ** 0.8
     noise = float(np.clip(noise * dose * (patient.body[0] / 165) ** 1.5, 5, 120))
     return Acquisition(
-        pixel_mm=max(field / 512, 0.23), slice_spacing_mm=max(spacing, 0.5), slice_thickness_mm=thickness,
+        pixel_mm=max(field / 512, 0.23),
+        slice_spacing_mm=max(spacing, 0.5),
+        slice_thickness_mm=thickness,
         blur_mm=float(rng.uniform(0.3, 0.42) if bone else rng.uniform(0.42, 0.72)),
-        sharpen=float(rng.uniform(0.4, 1.0) if bone else rng.uniform(0, 0.25)), noise_hu=noise,
+        sharpen=float(rng.uniform(0.4, 1.0) if bone else rng.uniform(0, 0.25)),
+        noise_hu=noise,
         noise_blur_mm=float(rng.uniform(0.25, 0.35) if bone else rng.uniform(0.4, 0.75)),
-        streaks_hu=float(rng.exponential(4.0)), hu_offset=float(rng.normal(0, 4)),
+        streaks_hu=float(rng.exponential(4.0)),
+        hu_offset=float(rng.normal(0, 4)),
         kernel_name="SIM-BONE" if bone else "SIM-SOFT",
     )
 
@@ -58,9 +66,24 @@ def trace(patient: Patient, z_mm: float, ys_mm: np.ndarray, xs_mm: np.ndarray) -
     labels = np.empty((len(ys_mm), len(xs_mm)), np.int8)
     hu = np.empty(labels.shape, np.float32)
     kappa, guess, z0 = _curve_tables(patient)
-    tissue.trace_plane(float(z_mm), ys_mm.astype(np.float64), xs_mm.astype(np.float64), patient.curve, kappa, guess, z0,
-                       patient.section, patient.vertebrae, patient.joints, patient.discs, patient.body, patient.hu,
-                       *_textures(patient.texture_seed % 16), labels, hu)
+    tissue.trace_plane(
+        float(z_mm),
+        ys_mm.astype(np.float64),
+        xs_mm.astype(np.float64),
+        patient.curve,
+        kappa,
+        guess,
+        z0,
+        patient.section,
+        patient.vertebrae,
+        patient.joints,
+        patient.discs,
+        patient.body,
+        patient.hu,
+        *_textures(patient.texture_seed % 16),
+        labels,
+        hu,
+    )
     return labels, hu
 
 
@@ -73,10 +96,16 @@ def _curve_tables(patient: Patient) -> tuple[np.ndarray, np.ndarray, float]:
 
 
 def expose(
-    patient: Patient, acquisition: Acquisition, z_mm: float, ys_mm: np.ndarray, xs_mm: np.ndarray
+    patient: Patient,
+    acquisition: Acquisition,
+    z_mm: float,
+    ys_mm: np.ndarray,
+    xs_mm: np.ndarray,
+    *,
+    most_planes: int = 4,
 ) -> np.ndarray:
     """Noise-free float32 HU [row, column] of one slice: tissue averaged over its thickness and over the pixel."""
-    planes = int(np.clip(np.ceil(acquisition.slice_thickness_mm / 1.1), 2, 4))
+    planes = int(np.clip(np.ceil(acquisition.slice_thickness_mm / 1.1), 2, most_planes))
     pitch = ys_mm[1] - ys_mm[0]
     shifts = ((-0.25, -0.25), (0.25, 0.25), (0.25, -0.25), (-0.25, 0.25))
     total = np.zeros((len(ys_mm), len(xs_mm)), np.float32)
@@ -87,9 +116,7 @@ def expose(
     return total / planes
 
 
-def detect(
-    clean: np.ndarray, acquisition: Acquisition, pitch_mm: float, rng: np.random.Generator, *, noise_pitch_mm: float | None = None
-) -> np.ndarray:
+def detect(clean: np.ndarray, acquisition: Acquisition, pitch_mm: float, rng: np.random.Generator) -> np.ndarray:
     """Blur, sharpen and add correlated noise and streaks to slices [..., row, column]; float32 HU.
 
     Noise has the ramp-filtered spectrum of filtered back projection. Where the pitch is coarser than the scanner's
@@ -107,7 +134,11 @@ def detect(
 
 
 def _noise(
-    out: tuple[int, ...], shape: tuple[int, int], squared: np.ndarray, acquisition: Acquisition, pitch_mm: float,
+    out: tuple[int, ...],
+    shape: tuple[int, int],
+    squared: np.ndarray,
+    acquisition: Acquisition,
+    pitch_mm: float,
     rng: np.random.Generator,
 ) -> np.ndarray:
     white = rng.standard_normal((*out[:-2], *shape), dtype=np.float32)
@@ -118,7 +149,8 @@ def _noise(
     scale = acquisition.noise_hu / kept * coarse / fine
     noise = fft.irfft2(fft.rfft2(white) * (ramp * scale).astype(np.float32), s=shape)[..., : out[-2], : out[-1]]
     if acquisition.streaks_hu > 1:
-        lines = fft.irfft(fft.rfft(rng.standard_normal((*out[:-2], shape[0]))) * np.exp(-((np.arange(shape[0] // 2 + 1) * 9 / shape[0]) ** 2)), n=shape[0])
+        smooth = np.exp(-((np.arange(shape[0] // 2 + 1) * 9 / shape[0]) ** 2))
+        lines = fft.irfft(fft.rfft(rng.standard_normal((*out[:-2], shape[0]))) * smooth, n=shape[0])
         lines = lines[..., : out[-2]] / max(lines.std(), 1e-6) * acquisition.streaks_hu * 0.5
         noise = noise + lines[..., None].astype(np.float32)
     return noise

@@ -14,7 +14,7 @@ from lss_core.vocabulary import Box, DiscLevel, Region
 
 LEVEL_FIELD_MM = 64.0
 NEIGHBOUR_MM = 3.0
-FINEST_PIXEL_MM = 0.45          # rendering a crop finer than this buys nothing after the kernel's blur
+FINEST_PIXEL_MM = 0.45  # rendering a crop finer than this buys nothing after the kernel's blur
 AXIAL_PIXEL_MM = 1.5
 COARSE_PIXEL_MM = 2.0
 
@@ -23,7 +23,7 @@ COARSE_PIXEL_MM = 2.0
 class LevelSample:
     """A square patch of `LEVEL_FIELD_MM` around one level."""
 
-    hu: np.ndarray                              # float32 [3, row, column]: footward, disc and headward slice
+    hu: np.ndarray  # float32 [3, row, column]: footward, disc and headward slice
     pixel_mm: float
     level: DiscLevel
     regions: dict[Region, RegionTruth]
@@ -33,7 +33,7 @@ class LevelSample:
 class AxialSample:
     """One whole axial slice at `AXIAL_PIXEL_MM`; `boxes` is empty where nothing lumbar is to be graded."""
 
-    hu: np.ndarray                              # float32 [row, column]
+    hu: np.ndarray  # float32 [row, column]
     pixel_mm: float
     boxes: dict[Region, Box]
 
@@ -43,8 +43,8 @@ class CoarseVolume:
     """A coarse volume of the spine with the truth that level finding learns from; points are volume indices."""
 
     volume: Volume
-    canal: np.ndarray                           # float64 [slice, 2]: (row, column) of the canal centre
-    discs: dict[str, tuple[float, float, float]]    # name -> (position_mm, row, column) of the posterior margin
+    canal: np.ndarray  # float64 [slice, 2]: (row, column) of the canal centre
+    discs: dict[str, tuple[float, float, float]]  # name -> (position_mm, row, column) of the posterior margin
     sacrum_in_view: bool
 
 
@@ -98,22 +98,24 @@ def render_axial(
     steps = (np.arange(count) - (count - 1) / 2) * AXIAL_PIXEL_MM
     ys, xs = y + steps, x + steps
     coarse = replace(acquisition, blur_mm=float(np.hypot(acquisition.blur_mm, 0.45)), sharpen=0.0)
-    hu = detect(expose(patient, acquisition, z_mm, ys, xs), coarse, AXIAL_PIXEL_MM, rng)
+    hu = detect(expose(patient, acquisition, z_mm, ys, xs, most_planes=2), coarse, AXIAL_PIXEL_MM, rng)
     boxes: dict[Region, Box] = {}
     if is_lumbar(patient, z_mm):
         measured = measure_slice(patient, z_mm, acquisition.slice_thickness_mm)
-        boxes = {
-            r: m.in_pixels(r, y0_mm=ys[0], x0_mm=xs[0], pixel_mm=AXIAL_PIXEL_MM).box for r, m in measured.items()
-        }
+        boxes = {r: m.in_pixels(r, y0_mm=ys[0], x0_mm=xs[0], pixel_mm=AXIAL_PIXEL_MM).box for r, m in measured.items()}
     return AxialSample(hu, AXIAL_PIXEL_MM, boxes)
 
 
 def sample_axial(rng: np.random.Generator, patient: Patient, acquisition: Acquisition) -> AxialSample:
     """One random slice: mostly lumbar, some thoracic and sacral, and some that hold no spine centre at all."""
     discs = patient.discs[:, 0]
-    s = rng.uniform(discs[8], patient.vertebrae[2, 0]) if rng.random() < 0.75 else rng.uniform(discs[9] - 15, discs[0] + 15)
+    s = (
+        rng.uniform(discs[8], patient.vertebrae[2, 0])
+        if rng.random() < 0.75
+        else rng.uniform(discs[9] - 15, discs[0] + 15)
+    )
     z = float(patient.point(s, 0.0, 8.0)[2])
-    field = float(rng.uniform(130, 240) if rng.random() < 0.35 else rng.uniform(260, 480))
+    field = float(rng.uniform(130, 240) if rng.random() < 0.35 else rng.uniform(260, 400))
     return render_axial(patient, z, acquisition, rng, field_mm=field)
 
 
@@ -127,9 +129,10 @@ def sample_coarse_volume(rng: np.random.Generator) -> CoarseVolume:
     xs = np.arange(-46.0, 46.0, COARSE_PIXEL_MM) + rng.uniform(-1, 1)
     ys = np.arange(-140.0, 75.0, COARSE_PIXEL_MM) + rng.uniform(-1, 1)
     coarse = replace(acquisition, blur_mm=float(np.hypot(acquisition.blur_mm, 0.6)), sharpen=0.0)
-    clean = np.stack([expose(patient, acquisition, z, ys, xs) for z in positions])
+    clean = np.stack([expose(patient, acquisition, z, ys, xs, most_planes=2) for z in positions])
     hu = detect(clean, coarse, COARSE_PIXEL_MM, rng)
     canal = np.array([SpinePlane(patient, z).xy(0.0, 7.5) for z in positions])
+
     def to_index(x: float, y: float) -> tuple[float, float]:
         return (y - ys[0]) / COARSE_PIXEL_MM, (x - xs[0]) / COARSE_PIXEL_MM
 
@@ -145,23 +148,42 @@ def sample_coarse_volume(rng: np.random.Generator) -> CoarseVolume:
 
 def _stretch(patient: Patient, rng: np.random.Generator) -> tuple[float, float]:
     """Lowest and highest z of a scan: usually S2 to T12, sometimes cut short at either end."""
+
     def z_of(s: float) -> float:
         return float(patient.point(s, 0.0, 2.0)[2])
 
     discs, vertebrae = patient.discs[:, 0], patient.vertebrae[:, 0]
-    low = z_of(rng.uniform(vertebrae[10], vertebrae[8])) if rng.random() < 0.7 else z_of(rng.uniform(vertebrae[8], discs[3]))
+    low = (
+        z_of(rng.uniform(vertebrae[10], vertebrae[8]))
+        if rng.random() < 0.7
+        else z_of(rng.uniform(vertebrae[8], discs[3]))
+    )
     high = z_of(rng.uniform(discs[2], vertebrae[0])) if rng.random() < 0.75 else z_of(rng.uniform(discs[5], discs[1]))
     return low, max(high, low + 45.0)
 
 
+def as_hu(values: np.ndarray) -> np.ndarray:
+    """Round to the int16 HU that a 12-bit scanner stores."""
+    return np.clip(np.rint(values), -1024, 3071).astype(np.int16)
+
+
 def volume_of(
-    hu: np.ndarray, positions_mm: np.ndarray, pixel_mm: float, thickness_mm: float, *, series_uid: str,
+    hu: np.ndarray,
+    positions_mm: np.ndarray,
+    pixel_mm: float,
+    thickness_mm: float,
+    *,
+    series_uid: str,
     sop_instance_uids: tuple[str, ...] | None = None,
 ) -> Volume:
     """Wrap rendered slices as a Volume."""
     uids = sop_instance_uids or tuple(f"{series_uid}.{i + 1}" for i in range(len(positions_mm)))
     return Volume(
-        hu=np.clip(np.rint(hu), -1024, 3071).astype(np.int16), positions_mm=np.asarray(positions_mm, np.float64),
-        pixel_spacing_mm=(pixel_mm, pixel_mm), slice_thickness_mm=thickness_mm, sop_instance_uids=uids,
-        series_uid=series_uid, stored=StoredPlane(shape=(hu.shape[1], hu.shape[2])),
+        hu=as_hu(hu),
+        positions_mm=np.asarray(positions_mm, np.float64),
+        pixel_spacing_mm=(pixel_mm, pixel_mm),
+        slice_thickness_mm=thickness_mm,
+        sop_instance_uids=uids,
+        series_uid=series_uid,
+        stored=StoredPlane(shape=(hu.shape[1], hu.shape[2])),
     )

@@ -14,14 +14,24 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, JPEGLSLossless, 
 from lss_core.imaging.volume import Volume
 from lss_core.simulation.anatomy import Patient, sample_patient
 from lss_core.simulation.render import Acquisition, detect, expose, sample_acquisition
-from lss_core.simulation.samples import volume_of
+from lss_core.simulation.samples import as_hu, volume_of
 from lss_core.simulation.truth import RegionTruth, measure_slice
 from lss_core.vocabulary import DiscLevel, Region
 
 MATRIX = 512
 REFERENCE_COLUMNS = (
-    "patient", "series_uid", "level", "region", "grade", "measure_name", "measure_value", "sop_instance_uid", "row0",
-    "col0", "row1", "col1",
+    "patient",
+    "series_uid",
+    "level",
+    "region",
+    "grade",
+    "measure_name",
+    "measure_value",
+    "sop_instance_uid",
+    "row0",
+    "col0",
+    "row1",
+    "col1",
 )
 DEMO_SEED = 20_240_615
 
@@ -56,16 +66,24 @@ def simulate_series(seed: int, *, acquisition: Acquisition | None = None, matrix
 
     def one_slice(index: int) -> np.ndarray:
         clean = expose(patient, acquisition, positions[index], ys, xs)
-        return np.clip(np.rint(detect(clean, acquisition, acquisition.pixel_mm, noise[index])), -1024, 3071).astype(np.int16)
+        return as_hu(detect(clean, acquisition, acquisition.pixel_mm, noise[index]))
 
     with ThreadPoolExecutor(2) as pool:
         hu = np.stack(list(pool.map(one_slice, range(len(positions)))))
     series_uid = generate_uid(entropy_srcs=["lss-simulated", str(seed)])
     uids = tuple(generate_uid(entropy_srcs=["lss-simulated", str(seed), str(i)]) for i in range(len(positions)))
-    volume = volume_of(hu, positions, acquisition.pixel_mm, acquisition.slice_thickness_mm, series_uid=series_uid,
-                       sop_instance_uids=uids)
+    volume = volume_of(
+        hu,
+        positions,
+        acquisition.pixel_mm,
+        acquisition.slice_thickness_mm,
+        series_uid=series_uid,
+        sop_instance_uids=uids,
+    )
     truth = tuple(
-        t for level in DiscLevel if (t := _level_truth(patient, acquisition, level, positions, ys[0], xs[0])) is not None
+        t
+        for level in DiscLevel
+        if (t := _level_truth(patient, acquisition, level, positions, ys[0], xs[0])) is not None
     )
     return SimulatedSeries(volume, truth, patient, acquisition)
 
@@ -100,7 +118,7 @@ def _level_truth(
 
 
 def write_simulated(out: Path, *, patients: int, seed: int) -> Path:
-    """Write DICOM series marked SIMULATED, one folder a patient, and `reference.csv`; returns the path of the latter."""
+    """Write DICOM series marked SIMULATED, one folder a patient, and `reference.csv`, whose path is returned."""
     out.mkdir(parents=True, exist_ok=True)
     reference = out / "reference.csv"
     with reference.open("w", newline="") as handle:
@@ -122,10 +140,19 @@ def patient_seed(seed: int, number: int) -> int:
 
 def _reference_rows(series: SimulatedSeries, name: str) -> list[tuple]:
     return [
-        (name, series.volume.series_uid, level.level, region, int(truth.grade), truth.measure_name,
-         f"{truth.measure_value:.2f}", series.volume.sop_instance_uids[level.slice_index],
-         *(f"{edge:.2f}" for edge in truth.box.as_list()))
-        for level in series.truth for region, truth in level.regions.items()
+        (
+            name,
+            series.volume.series_uid,
+            level.level,
+            region,
+            int(truth.grade),
+            truth.measure_name,
+            f"{truth.measure_value:.2f}",
+            series.volume.sop_instance_uids[level.slice_index],
+            *(f"{edge:.2f}" for edge in truth.box.as_list()),
+        )
+        for level in series.truth
+        for region, truth in level.regions.items()
     ]
 
 

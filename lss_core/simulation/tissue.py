@@ -13,11 +13,33 @@ from numba import njit
 
 from lss_core.simulation.anatomy import LABELS
 
-(AIR, FAT, MUSCLE, CANCELLOUS, CORTEX, DISC, FLAVUM, SAC, EPIDURAL_FAT, ROOT, VESSEL, ORGAN, LUNG, GAS, JOINT, CALCIFIED,
- SKIN, TABLE, FORAMEN_FAT, VEIN, ENDPLATE,
- BOWEL) = range(len(LABELS))
+(
+    AIR,
+    FAT,
+    MUSCLE,
+    CANCELLOUS,
+    CORTEX,
+    DISC,
+    FLAVUM,
+    SAC,
+    EPIDURAL_FAT,
+    ROOT,
+    VESSEL,
+    ORGAN,
+    LUNG,
+    GAS,
+    JOINT,
+    CALCIFIED,
+    SKIN,
+    TABLE,
+    FORAMEN_FAT,
+    VEIN,
+    ENDPLATE,
+    BOWEL,
+    VACUUM,
+) = range(len(LABELS))
 NONE = -1
-TEXTURE = 64                                    # edge of the periodic texture block, a power of two
+TEXTURE = 64  # edge of the periodic texture block, a power of two
 
 
 @njit(cache=True, nogil=True, fastmath=True)
@@ -96,7 +118,7 @@ def _column_label(s, u, v, q, k, wall, vertebra, disc_near):
         if disc_near[3] > 0:
             du, dv = (u - disc_near[4]) / 9.0, (v - disc_near[5]) / 4.5
             if du * du + dv * dv < disc_near[3] and abs(s - disc_near[0]) < 0.22 * disc_near[1]:
-                return GAS
+                return VACUUM
         return DISC
     return NONE
 
@@ -116,11 +138,11 @@ def _facet_label(s, q, v, inner, joint):
     along = joint[6] * (q - joint[4]) + joint[7] * (v - joint[5])
     across = joint[7] * (q - joint[4]) - joint[6] * (v - joint[5]) + 0.022 * along * along - 0.6
     if s > joint[10] - 4 and across < -1:
-        return NONE                                 # above, only the superior process remains
+        return NONE  # above, only the superior process remains
     if abs(across) < joint[8] / 2:
-        return GAS if joint[11] > 0 and abs(along) < 4 else JOINT
+        return VACUUM if joint[11] > 0 and abs(along) < 4 else JOINT
     edge = min((1 - radius) * joint[2], abs(across) - joint[8] / 2)
-    return _bone(min(edge, v - inner + 0.6), 2.1)
+    return CORTEX if min(edge, v - inner + 0.6) < 2.1 else ENDPLATE  # facets are dense throughout
 
 
 @njit(cache=True, nogil=True, fastmath=True)
@@ -170,7 +192,12 @@ def _wing_label(s, q, v, vertebra, k):
     """Lateral mass of a sacral (or transitional) vertebra, with its foramina."""
     half, width = vertebra[20], vertebra[2]
     centre, height = vertebra[0], vertebra[1]
-    if q < width * 0.6 or q > half + 3 or s > centre + 0.5 * height + (2 if k == 8 else 12) or s < centre - 0.62 * height:
+    if (
+        q < width * 0.6
+        or q > half + 3
+        or s > centre + 0.5 * height + (2 if k == 8 else 12)
+        or s < centre - 0.62 * height
+    ):
         return NONE
     if k == 7 and s > centre + 0.35 * height:
         return NONE
@@ -211,7 +238,7 @@ def spine_label(s, u, v, section, s0, step, vertebrae, joints, discs):
     back = _back_wall(q, sec, base)
     flavum = sec[base + 4] * (1.0 if q < sec[base + 2] else max(0.0, 1 - (q - sec[base + 2]) / 3))
     openness = sec[base + 7]
-    incline = (apex - sec[base + 1]) / sec[base]                 # along v, a slanted sheet looks thicker
+    incline = (apex - sec[base + 1]) / sec[base]  # along v, a slanted sheet looks thicker
     flavum *= math.sqrt(1 + incline * incline) if q < sec[base] else 1.0
     if q > sec[base]:
         flavum *= 1 - 0.6 * min(1.0, (q - sec[base]) / max(0.5, sec[base + 2] - sec[base]))
@@ -229,7 +256,7 @@ def spine_label(s, u, v, section, s0, step, vertebrae, joints, discs):
             if disc[10] > 0 and q > 3 and (v - back) > (1 - disc[10]) * flavum:
                 return CALCIFIED
             return FLAVUM
-    limit = sec[base + 5] if openness < 0.5 else sec[base + 2] + 1.5
+    limit = sec[base + 5] if openness < 0.5 else sec[base + 2] + 0.8
     if v > wall and v < back:
         if q < limit:
             return _canal_label(s, u, v, q, wall, back, sec, base, disc, near, openness, vertebrae[k], k)
@@ -310,7 +337,7 @@ def trunk_label(x, y, xt, yt, rise, body, noise):
         return iliac
     if hull_in > 1 or y > back_end:
         return FAT
-    level = rise / 36.0                                     # roughly: 1 L4/5, 2 L3/4, 3 L2/3, 4 L1/2
+    level = rise / 36.0  # roughly: 1 L4/5, 2 L3/4, 3 L2/3, 4 L1/2
     near = _near_spine_label(q, y, level, body, noise)
     if near != NONE:
         return near
@@ -393,7 +420,7 @@ def _iliac_label(q, y, rise, body):
 
 @njit(cache=True, nogil=True, fastmath=True)
 def _rib_label(q, y, rise, centre_y, inner_w, inner_d, ring):
-    angle = math.atan2(q / inner_w, (y - centre_y) / inner_d) / math.pi          # 0 at the back, 1 in front
+    angle = math.atan2(q / inner_w, (y - centre_y) / inner_d) / math.pi  # 0 at the back, 1 in front
     if ring > 9 or ring < 1.5:
         return NONE
     for rib in range(4):
@@ -407,8 +434,9 @@ def _rib_label(q, y, rise, centre_y, inner_w, inner_d, ring):
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def trace_plane(z, ys, xs, curve, kappa, guess, z0, section, vertebrae, joints, discs, body, mean, texture, cloud,
-                labels, hu):
+def trace_plane(
+    z, ys, xs, curve, kappa, guess, z0, section, vertebrae, joints, discs, body, mean, texture, cloud, labels, hu
+):
     """Fill `labels` (int8) and `hu` (float32) [row, column] of the axial plane at z for the given y and x (mm).
 
     `guess` holds s for heights z0, z0 + 1, ... ; `texture` is
@@ -476,11 +504,11 @@ def trace_plane(z, ys, xs, curve, kappa, guess, z0, section, vertebrae, joints, 
                 value += 60 * fine
             elif label == FAT:
                 value += 5 * fine + (25 if fine > 2.0 else 0)
-            elif label == DISC or label == FLAVUM:
+            elif label in (DISC, FLAVUM):
                 value += 5 * fine + 4 * broad
             elif label == SAC:
                 value += 3 * fine
-            elif label == EPIDURAL_FAT or label == FORAMEN_FAT:
+            elif label in (EPIDURAL_FAT, FORAMEN_FAT):
                 value += 10 * fine
             labels[r, c] = label
             hu[r, c] = value
@@ -490,6 +518,7 @@ def make_texture(seed: int, *, spread: float) -> np.ndarray:
     """Periodic noise of unit variance [64, 64, 64] float32, correlated over about `spread` voxels."""
     white = np.random.default_rng(seed).standard_normal((TEXTURE,) * 3)
     spectrum = np.fft.rfftn(white)
-    fz, fy, fx = np.meshgrid(*(np.fft.fftfreq(TEXTURE), np.fft.fftfreq(TEXTURE), np.fft.rfftfreq(TEXTURE)), indexing="ij")
-    smooth = np.fft.irfftn(spectrum * np.exp(-2 * (np.pi * spread) ** 2 * (fz**2 + fy**2 + fx**2)), s=white.shape)
+    f, half = np.fft.fftfreq(TEXTURE), np.fft.rfftfreq(TEXTURE)
+    squared = f[:, None, None] ** 2 + f[None, :, None] ** 2 + half**2
+    smooth = np.fft.irfftn(spectrum * np.exp(-2 * (np.pi * spread) ** 2 * squared), s=white.shape, axes=(0, 1, 2))
     return (smooth / smooth.std()).astype(np.float32)

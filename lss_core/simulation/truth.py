@@ -1,4 +1,4 @@
-"""The reference of a simulated level: boxes and measurements taken from the rendered labels, and the grade they imply."""
+"""The reference of a simulated level: boxes and measurements taken from the rendered labels, and their grade."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from lss_core.simulation.render import trace
 from lss_core.vocabulary import Box, Grade, Region, grade_of_measure, measure_of
 
 PITCH_MM = 0.3
-FIELD_MM = ((-12.0, 20.0), (-22.0, 22.0))       # around the canal centre: rows (front, back), columns
-RECESS_BOX_MM = 11.0
+FIELD_MM = ((-12.0, 20.0), (-22.0, 22.0))  # around the canal centre: rows (front, back), columns
+RECESS_BOX_MM = 11.0  # a square at the anterolateral corner of the canal, reaching past the facet's tip
 _CANAL = np.array([tissue.SAC, tissue.EPIDURAL_FAT, tissue.ROOT, tissue.VEIN])
 _FREE = np.array([tissue.SAC, tissue.EPIDURAL_FAT, tissue.ROOT, tissue.VEIN, tissue.FORAMEN_FAT])
 SIDES = {Region.LEFT_LATERAL_RECESS: 1.0, Region.RIGHT_LATERAL_RECESS: -1.0}
@@ -47,7 +47,9 @@ class MeasuredRegion:
     def in_pixels(self, region: Region, *, y0_mm: float, x0_mm: float, pixel_mm: float) -> RegionTruth:
         """The same on a grid whose pixel (0, 0) is centred on (y0_mm, x0_mm)."""
         top, left, bottom, right = self.box_mm
-        box = Box((top - y0_mm) / pixel_mm, (left - x0_mm) / pixel_mm, (bottom - y0_mm) / pixel_mm, (right - x0_mm) / pixel_mm)
+        box = Box(
+            (top - y0_mm) / pixel_mm, (left - x0_mm) / pixel_mm, (bottom - y0_mm) / pixel_mm, (right - x0_mm) / pixel_mm
+        )
         return RegionTruth(region, box, self.measure_value)
 
 
@@ -89,7 +91,7 @@ def _measure_plane(patient: Patient, z_mm: float) -> dict[Region, MeasuredRegion
         tip_x, front_y = sections.xy(sign * tip, front)
         _, back_y = sections.xy(sign * tip, back)
         height = _recess_height(labels, ys, xs, tip_x=tip_x, sign=sign, middle_y=(front_y + back_y) / 2)
-        x, y = sections.xy(sign * (tip - 1.0), front + 3.0)
+        x, y = sections.xy(sign * min(0.8 * tip, 10.5), front + 3.0)
         r = RECESS_BOX_MM / 2
         out[region] = MeasuredRegion((y - r, x - r, y + r, x + r), height)
     return out
@@ -108,7 +110,7 @@ def _recess_height(
     labels: np.ndarray, ys: np.ndarray, xs: np.ndarray, *, tip_x: float, sign: float, middle_y: float
 ) -> float:
     """Mean free gap in mm over the narrowest 1.5 mm beside the facet's tip."""
-    offset = sign * (xs - tip_x)                                # mm lateral of the tip
+    offset = sign * (xs - tip_x)  # mm lateral of the tip
     columns = np.flatnonzero((offset > -4.0) & (offset < 1.5))
     free = np.isin(labels[:, columns], _FREE)
     middle = int(np.argmin(np.abs(ys - middle_y)))

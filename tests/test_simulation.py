@@ -1,0 +1,180 @@
+"""The simulated CT: same seed same scan, truth measured on labels, grades that follow from measures."""
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+
+from lss_core.imaging.dicom import read_scan
+from lss_core.simulation import tissue
+from lss_core.simulation.anatomy import LABELS, sample_patient
+from lss_core.simulation.render import Acquisition, detect, expose, sample_acquisition, trace
+from lss_core.simulation.samples import render_level, sample_axial, sample_coarse_volume
+from lss_core.simulation.series import REFERENCE_COLUMNS, patient_seed, simulate_series, write_simulated
+from lss_core.simulation.truth import measure_slice
+from lss_core.vocabulary import GRADE_BOUNDS, RECESS_HEIGHT, SAC_AREA, DiscLevel, Grade, Region, grade_of_measure
+
+QUICK = Acquisition(
+    pixel_mm=1.6, slice_spacing_mm=5.0, slice_thickness_mm=5.0, blur_mm=0.6, sharpen=0.1, noise_hu=10.0,
+    noise_blur_mm=0.6, streaks_hu=2.0, hu_offset=0.0, kernel_name="SIM-SOFT",
+)  # fmt: skip
+RECESSES = (Region.LEFT_LATERAL_RECESS, Region.RIGHT_LATERAL_RECESS)
+
+
+@pytest.fixture(scope="module")
+def measured() -> dict[Region, np.ndarray]:
+    """Measures of every region of 60 patients."""
+    values: dict[Region, list[float]] = {region: [] for region in Region}
+    for seed in range(60):
+        patient = sample_patient(np.random.default_rng(seed))
+        for level in DiscLevel:
+            for region, truth in measure_slice(patient, patient.disc_position(level)[2], 3.0).items():
+                values[region].append(truth.measure_value)
+    return {region: np.array(v) for region, v in values.items()}
+
+
+def test_every_level_of_every_patient_has_all_three_regions(measured):
+    assert [len(measured[region]) for region in Region] == [300, 300, 300]
+
+
+def test_about_half_of_the_regions_are_normal(measured):
+    grades = [
+        grade_of_measure(SAC_AREA if region is Region.CENTRAL_CANAL else RECESS_HEIGHT, v)
+        for region in Region
+        for v in measured[region]
+    ]
+    share = np.mean([g is Grade.NORMAL for g in grades])
+    assert 0.40 < share < 0.60
+    assert set(grades) == set(Grade)
+
+
+@pytest.mark.parametrize(("regions", "name"), [((Region.CENTRAL_CANAL,), SAC_AREA), (RECESSES, RECESS_HEIGHT)])
+def test_measures_spread_over_every_grade_bound(measured, regions, name):
+    values = np.concatenate([measured[r] for r in regions])
+    for bound in GRADE_BOUNDS[name]:
+        just_below = np.mean((values > 0.88 * bound) & (values < bound))
+        just_above = np.mean((values >= bound) & (values < 1.12 * bound))
+        assert just_below > 0.01 and just_above > 0.01, f"no borderline cases at {bound}"
+
+
+def test_grade_bounds_follow_the_published_thresholds():
+    # Sac area: > 130 / 100-130 / 75-100 / < 75 mm2. Recess: >= 5 / 3.6-5 / 2-3.6 / <= 2 mm.
+    assert [int(grade_of_measure(SAC_AREA, v)) for v in (131, 129, 101, 99, 76, 74)] == [0, 1, 1, 2, 2, 3]
+    assert [int(grade_of_measure(RECESS_HEIGHT, v)) for v in (5.0, 4.9, 3.6, 3.5, 2.1, 2.0)] == [0, 1, 1, 2, 2, 3]
+
+
+def test_sac_area_is_what_the_labels_hold():
+    patient = sample_patient(np.random.default_rng(4))
+    x, y, z = patient.disc_position(DiscLevel.L3_4)
+    steps = np.arange(-25, 25, 0.2)
+    labels, _ = trace(patient, z, y + 6 + steps, x + steps)
+    area = (labels == tissue.SAC).sum() * 0.2**2
+    assert measure_slice(patient, z, 0.0)[Region.CENTRAL_CANAL].measure_value == pytest.approx(area, rel=0.02)
+
+
+def test_narrowing_one_recess_changes_its_own_side_only():
+    patient = sample_patient(np.random.default_rng(4))
+    z = patient.disc_position(DiscLevel.L4_5)[2]
+    before = measure_slice(patient, z, 1.0)
+    section = patient.section.copy()
+    section[:, 4] -= 2.0  # the left facet's tip comes 2 mm forward
+    joints = patient.joints.copy()
+    joints[:, 0, 1] -= 2.0
+    after = measure_slice(replace(patient, section=section, joints=joints), z, 1.0)
+    left, right = RECESSES
+    assert before[left].measure_value - after[left].measure_value > 1.0
+    assert after[right].measure_value == before[right].measure_value
+
+
+def test_left_is_the_patients_left():
+    patient = sample_patient(np.random.default_rng(8))
+    sample = render_level(patient, DiscLevel.L4_5, QUICK, np.random.default_rng(0))
+    assert sample is not None
+    left, right = (sample.regions[r].box.centre[1] for r in RECESSES)
+    assert left > sample.regions[Region.CENTRAL_CANAL].box.centre[1] > right
+
+
+def test_level_patch_is_64_mm_and_holds_its_boxes():
+    rng = np.random.default_rng(3)
+    patient = sample_patient(rng)
+    acquisition = sample_acquisition(rng, patient)
+    sample = render_level(patient, DiscLevel.L2_3, acquisition, rng)
+    assert sample is not None
+    assert sample.hu.shape[0] == 3 and sample.hu.shape[1] * sample.pixel_mm == pytest.approx(64, abs=1.2)
+    for truth in sample.regions.values():
+        assert 0 < truth.box.row0 < truth.box.row1 < sample.hu.shape[1]
+
+
+def test_tissue_attenuation_lies_in_published_ranges():
+    patient = sample_patient(np.random.default_rng(2))
+    x, y, z = patient.disc_position(DiscLevel.L3_4)
+    steps = np.arange(-60, 60, 0.5)
+    labels, hu = trace(patient, z, y + steps, x + steps)
+    mean = {name: hu[labels == code].mean() for code, name in enumerate(LABELS) if (labels == code).any()}
+    assert 0 < mean["sac"] < 45 and 45 < mean["disc"] < 110 and 40 < mean["flavum"] < 100
+    assert -130 < mean["epidural_fat"] < -40 and 400 < mean["cortex"] < 1500
+
+
+def test_noise_has_the_requested_standard_deviation():
+    noisy = detect(np.full((4, 160, 160), 50.0, np.float32), replace(QUICK, pixel_mm=0.7, streaks_hu=0.0), 0.7,
+                   np.random.default_rng(0))  # fmt: skip
+    assert noisy.std() == pytest.approx(QUICK.noise_hu, rel=0.1)
+    assert noisy.mean() == pytest.approx(50, abs=1.0)
+
+
+def test_partial_volume_blurs_a_tilted_endplate_more_in_thick_slices():
+    patient = sample_patient(np.random.default_rng(5))
+    x, y, z = patient.disc_position(DiscLevel.L5_S1)
+    steps = np.arange(-20, 20, 0.6)
+    thin, thick = (
+        expose(patient, replace(QUICK, slice_thickness_mm=t), z, y - 12 + steps, x + steps) for t in (0.6, 5.0)
+    )
+    assert np.abs(np.diff(thick, axis=0)).mean() < np.abs(np.diff(thin, axis=0)).mean()
+
+
+def test_axial_samples_hold_lumbar_and_other_slices():
+    rng = np.random.default_rng(0)
+    samples = []
+    for _ in range(24):
+        patient = sample_patient(rng)
+        samples.append(sample_axial(rng, patient, sample_acquisition(rng, patient)))
+    with_boxes = sum(bool(s.boxes) for s in samples)
+    assert 8 < with_boxes < 24
+    assert all(set(s.boxes) in (set(), set(Region)) for s in samples)
+
+
+def test_coarse_volume_names_discs_inside_itself():
+    sample = sample_coarse_volume(np.random.default_rng(11))
+    positions = sample.volume.positions_mm
+    assert len(sample.canal) == len(positions)
+    assert all(positions[0] <= z <= positions[-1] for z, _, _ in sample.discs.values())
+    heights = [z for z, _, _ in sample.discs.values()]
+    assert heights == sorted(heights, reverse=True)
+
+
+def test_same_seed_gives_the_same_series_and_another_seed_another():
+    one, again, other = (simulate_series(seed, acquisition=QUICK, matrix=96) for seed in (5, 5, 6))
+    assert np.array_equal(one.volume.hu, again.volume.hu)
+    assert one.truth == again.truth
+    assert one.volume.series_uid != other.volume.series_uid
+
+
+def test_written_series_is_marked_simulated_and_reads_back_as_rendered(tmp_path: Path):
+    reference = write_simulated(tmp_path, patients=1, seed=77)
+    rows = list(csv.DictReader(reference.open()))
+    assert tuple(rows[0]) == REFERENCE_COLUMNS and len(rows) == 15
+    files = sorted((tmp_path / rows[0]["patient"]).glob("*.dcm"))
+    header = pydicom.dcmread(files[0])
+    assert header.Manufacturer == "SIMULATED" and str(header.PatientName).startswith("SIMULATED")
+    volume = read_scan(tmp_path / rows[0]["patient"])
+    rendered = simulate_series(patient_seed(77, 0)).volume
+    assert np.array_equal(volume.hu, rendered.hu)
+    assert volume.sop_instance_uids == rendered.sop_instance_uids
+    assert np.allclose(volume.positions_mm - volume.positions_mm[0], rendered.positions_mm - rendered.positions_mm[0],
+                       atol=1e-3)  # fmt: skip
+    assert {row["sop_instance_uid"] for row in rows} <= set(volume.sop_instance_uids)
+    for row in rows:
+        assert int(row["grade"]) == grade_of_measure(row["measure_name"], float(row["measure_value"]))

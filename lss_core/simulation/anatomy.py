@@ -471,7 +471,7 @@ def _attenuation(rng: np.random.Generator, age: float, wear: float) -> np.ndarra
         "air": -1000.0,
         "fat": rng.normal(-100, 8),
         "muscle": rng.normal(55, 6),
-        "cancellous": np.clip(rng.normal(185 - 1.0 * (age - 30), 28), 40, 300),
+        "cancellous": np.clip(rng.normal(190 - 1.0 * (age - 30), 42), 40, 320),
         "cortex": rng.uniform(550, 1000),
         "disc": rng.normal(78, 9),
         "flavum": rng.normal(68, 9),
@@ -490,6 +490,6 @@ def _attenuation(rng: np.random.Generator, age: float, wear: float) -> np.ndarra
         "vein": rng.uniform(15, 60),
         "bowel": 40.0,
         "vacuum": rng.uniform(-900, -300),
-        "endplate": rng.uniform(280, 480),
+        "endplate": rng.uniform(300, 620),
     }
     return np.array([mean[name] for name in LABELS])

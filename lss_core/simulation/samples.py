@@ -65,7 +65,9 @@ def render_level(
     steps = (np.arange(count) - (count - 1) / 2) * pixel
     ys, xs = y + 6.0 + steps, x + steps
     step = acquisition.slice_spacing_mm * max(1, round(NEIGHBOUR_MM / acquisition.slice_spacing_mm))
-    clean = np.stack([expose(patient, acquisition, z + k * step, ys, xs) for k in (-1, 0, 1)])
+    clean = np.stack(
+        [expose(patient, acquisition, z + k * step, ys, xs, most_planes=4 - 2 * abs(k)) for k in (-1, 0, 1)]
+    )
     hu = detect(clean, acquisition, pixel, rng)
     regions = {r: m.in_pixels(r, y0_mm=ys[0], x0_mm=xs[0], pixel_mm=pixel) for r, m in measured.items()}
     return LevelSample(hu, pixel, level, regions)
@@ -126,12 +128,12 @@ def sample_coarse_volume(rng: np.random.Generator) -> CoarseVolume:
     spacing = max(acquisition.slice_spacing_mm, 2.0)
     z_low, z_high = _stretch(patient, rng)
     positions = np.arange(z_low, z_high, spacing)
-    xs = np.arange(-46.0, 46.0, COARSE_PIXEL_MM) + rng.uniform(-1, 1)
+    xs = np.arange(-60.0, 60.0, COARSE_PIXEL_MM) + rng.uniform(-1, 1)
     ys = np.arange(-140.0, 75.0, COARSE_PIXEL_MM) + rng.uniform(-1, 1)
     coarse = replace(acquisition, blur_mm=float(np.hypot(acquisition.blur_mm, 0.6)), sharpen=0.0)
-    clean = np.stack([expose(patient, acquisition, z, ys, xs, most_planes=2) for z in positions])
-    hu = detect(clean, coarse, COARSE_PIXEL_MM, rng)
     canal = np.array([SpinePlane(patient, z).xy(0.0, 7.5) for z in positions])
+    clean = _expose_along(patient, acquisition, positions, canal, ys, xs)
+    hu = detect(clean, coarse, COARSE_PIXEL_MM, rng)
 
     def to_index(x: float, y: float) -> tuple[float, float]:
         return (y - ys[0]) / COARSE_PIXEL_MM, (x - xs[0]) / COARSE_PIXEL_MM
@@ -146,6 +148,18 @@ def sample_coarse_volume(rng: np.random.Generator) -> CoarseVolume:
     return CoarseVolume(volume, np.array([to_index(x, y) for x, y in canal]), discs, bool(positions[0] <= first_sacral))
 
 
+def _expose_along(
+    patient: Patient, acquisition: Acquisition, positions: np.ndarray, canal: np.ndarray, ys: np.ndarray, xs: np.ndarray
+) -> np.ndarray:
+    """Render only what lies beside the canal, which is all that level finding looks at; the rest is fat."""
+    clean = np.full((len(positions), len(ys), len(xs)), -100.0, np.float32)
+    for index, (x, y) in enumerate(canal):
+        rows = slice(*np.searchsorted(ys, [y - 90.0, y + 42.0]))
+        cols = slice(*np.searchsorted(xs, [x - 34.0, x + 34.0]))
+        clean[index, rows, cols] = expose(patient, acquisition, positions[index], ys[rows], xs[cols], most_planes=2)
+    return clean
+
+
 def _stretch(patient: Patient, rng: np.random.Generator) -> tuple[float, float]:
     """Lowest and highest z of a scan: usually S2 to T12, sometimes cut short at either end."""
 
@@ -154,7 +168,7 @@ def _stretch(patient: Patient, rng: np.random.Generator) -> tuple[float, float]:
 
     discs, vertebrae = patient.discs[:, 0], patient.vertebrae[:, 0]
     low = (
-        z_of(rng.uniform(vertebrae[10], vertebrae[8]))
+        z_of(rng.uniform(vertebrae[10] - 15, vertebrae[8]))
         if rng.random() < 0.7
         else z_of(rng.uniform(vertebrae[8], discs[3]))
     )

@@ -88,6 +88,10 @@ def _column_label(s, u, v, q, k, wall, vertebra, disc_near):
     depth, width = vertebra[3], vertebra[2]
     tau = (s - vertebra[0]) / (vertebra[1] / 2)
     flat = min(abs(tau), 1.0)
+    if k >= 8:  # the sacrum is one wedge that narrows downward
+        depth *= 1.11 - 0.36 * (0.5 - tau / 2)
+        width *= 1.06 - 0.24 * (0.5 - tau / 2)
+        flat = 1.0
     lip = max(0.0, (abs(tau) - 0.72) / 0.28)
     grow = vertebra[18] * min(lip, 1.3)
     semi_u = width * (1 - vertebra[15] * (1 - flat * flat)) + grow * (0.7 if v > -8 else 1.0)
@@ -112,7 +116,13 @@ def _column_label(s, u, v, q, k, wall, vertebra, disc_near):
             return VEIN
         if edge < vertebra[17]:
             return CORTEX
-        return ENDPLATE if half - abs(s - vertebra[0]) < 1.0 else CANCELLOUS
+        return ENDPLATE if half - abs(s - vertebra[0]) < 1.3 else CANCELLOUS
+    if k >= 9 or (k == 8 and tau < 0):  # sacral discs are fused but for a remnant
+        if radius >= 1 or v > 0.4:
+            return NONE
+        if radius < 0.5 and k < 10:
+            return DISC
+        return _bone(min((1 - radius) * min(semi_u, semi_v), 0.4 - v), vertebra[17])
     reach = 1 + disc_near[2] / semi_u
     if radius < reach and v <= wall:
         if disc_near[3] > 0:
@@ -201,9 +211,9 @@ def _wing_label(s, q, v, vertebra, k):
         return NONE
     if k == 7 and s > centre + 0.35 * height:
         return NONE
-    front = -vertebra[3] * 0.62 + 0.12 * (q - width) + (6 if k == 7 else 0)
-    if k == 8:
-        front += max(0.0, s - centre - 0.1 * height) * 0.9
+    front = -vertebra[3] * 0.78 + 0.3 * (q - 0.6 * width) + (8 if k == 7 else 0)
+    if k >= 8:
+        front += 0.22 * (centre - s) + (max(0.0, s - centre - 0.15 * height) * 0.6 if k == 8 else 0.0)
     back = 12.0 + 0.15 * (q - width) if q < half - 12 else 12.0 - 0.4 * (q - half + 12)
     hole = s - (centre - 0.5 * height)
     dq = q - 0.72 * width
@@ -211,7 +221,7 @@ def _wing_label(s, q, v, vertebra, k):
         return ROOT if dq * dq + hole * hole < 8 and abs(v + 6) < 8 else FORAMEN_FAT
     if v <= front or v >= back or q > half:
         return NONE
-    return _bone(min(min(v - front, back - v), half - q), 1.3)
+    return _bone(min(min(v - front, back - v), half - q), 1.7)
 
 
 @njit(cache=True, nogil=True, fastmath=True)
@@ -449,15 +459,17 @@ def trace_plane(
     mid = min(max(int((start - s_first) / step), 0), n - 2)
     spine_x, spine_y = curve[mid, 1], curve[mid, 2]
     iz, iz2 = int(z * 0.7 + 4096), int(z * 0.8 + 4096)
+    row_start = start
     for r in range(ys.shape[0]):
         y = ys[r]
-        s = start
+        s = row_start
+        fresh = True
         for c in range(xs.shape[0]):
             x = xs[c]
             label = NONE
             fine = texture[iz & 63, int(y * 1.35 + 4096) & 63, int(x * 1.35 + 4096) & 63]
             broad = cloud[iz2 & 63, int(y * 0.9 + 4096) & 63, int(x * 0.9 + 4096) & 63]
-            if abs(x - spine_x) < 75 and -75 < y - spine_y < 80:
+            if abs(x - spine_x) < 62 and -62 < y - spine_y < 72:
                 for _ in range(3):
                     f = (s - s_first) / step
                     i = min(max(int(f), 0), n - 2)
@@ -472,6 +484,8 @@ def trace_plane(
                     s += miss / max(0.35, 1 + kappa[i] * v)
                     if abs(miss) < 0.05:
                         break
+                if fresh:
+                    row_start, fresh = s, False
                 so, co = curve[i, 8], curve[i, 9]
                 a = dx - dz * sr
                 u0 = co * a + so * v
@@ -479,7 +493,6 @@ def trace_plane(
                 label = spine_label(s, u0, v0, section, s_first, step, vertebrae, joints, discs)
             if label == NONE:
                 label = trunk_label(x - spine_x, y - spine_y, x - body[22], y - body[23], z, body, broad)
-                s = start
             value = mean[label]
             if label == CANCELLOUS:
                 value += 38 * fine + 18 * broad

@@ -34,10 +34,22 @@ class StoredPlane:
             row0, row1 = rows - 1 - row1, rows - 1 - row0
         return Box(col0, row0, col1, row1) if self.transposed else Box(row0, col0, row1, col1)
 
+    def box_to_volume(self, box: Box) -> Box:
+        """The inverse of `box_to_stored`."""
+        rows, cols = self.shape[::-1] if self.transposed else self.shape
+        row0, col0, row1, col1 = box.as_list()
+        if self.transposed:
+            row0, col0, row1, col1 = col0, row0, col1, row1
+        if self.flipped_rows:
+            row0, row1 = rows - 1 - row1, rows - 1 - row0
+        if self.flipped_columns:
+            col0, col1 = cols - 1 - col1, cols - 1 - col0
+        return Box(row0, col0, row1, col1)
+
 
 @dataclass(frozen=True)
 class Volume:
-    """Axial slices [slice, row, column]: slices run from foot to head, rows to the back, columns to the patient's left."""
+    """Axial slices [slice, row, column]: slices rise to the head, rows to the back, columns to the patient's left."""
 
     hu: np.ndarray                              # int16 [slice, row, column], padding already set to -1024
     positions_mm: np.ndarray                    # float64 [slice], along the slice normal, strictly rising

@@ -1,0 +1,150 @@
+"""Time and memory of a whole series: read, locate, grade, every heat map; against what cannot be saved.
+
+    python -m benchmarks.whole_series DIR [--repeat N]
+
+The floor is decoding the same files and running the bare networks on inputs that are ready, in the same run. Memory is
+the peak of a fresh process over that of one that has only imported the same libraries. DIR holds the DICOM files of one
+series: a real one, or a patient written by `python -m lss_core simulate`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import torch
+
+from lss_core.grading.classifier import is_recess, region_crop
+from lss_core.grading.detector import find_regions, slice_frame, slice_image
+from lss_core.grading.explain import load_methods
+from lss_core.grading.levels import level_image, trace_canal
+from lss_core.grading.pipeline import Grader
+from lss_core.imaging.dicom import read_scan
+from lss_core.imaging.straighten import straighten
+
+TIME_LIMIT, MEMORY_LIMIT = 2.5, 4.0         # times the floor; times the volume in float32
+
+
+def main() -> int:
+    """Print the figures; exit 0 within both limits, 1 beyond."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--repeat", type=int, default=3, help="the best of N counts")
+    parser.add_argument("--only", choices=("imports", "whole"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    load_methods()
+    importlib.import_module("timm")
+    if options.only:
+        if options.only == "whole":
+            run_whole(Grader.load(), options.folder)
+        print(json.dumps({"peak_kib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}))
+        return 0
+    within_time = compare_time(Grader.load(), options.folder, options.repeat)
+    within_memory = compare_memory(options.folder)
+    return 0 if within_time and within_memory else 1
+
+
+def run_whole(grader: Grader, folder: Path) -> int:
+    """Everything that a user waits for; returns the number of heat maps."""
+    volume = read_scan(folder)
+    result = grader.grade(volume)
+    wanted = [
+        (report.slice_index, region, graded.box, graded.grade)
+        for report in result.levels for region, graded in report.regions.items() if graded is not None
+    ]
+    return len(grader.explain(volume, wanted))
+
+
+def compare_time(grader: Grader, folder: Path, repeat: int) -> bool:
+    """Alternate whole and floor, so that both meet the same machine."""
+    forwards = bare_forwards(grader, folder)
+    maps = run_whole(grader, folder)                                # warms both up
+    whole_s, decode_s, forward_s = [], [], []
+    for _ in range(repeat):
+        whole_s.append(timed(lambda: run_whole(grader, folder)))
+        decode_s.append(timed(lambda: decode(folder)))
+        forward_s.append(timed(forwards))
+    floor = min(decode_s) + min(forward_s)
+    ratio = min(whole_s) / floor
+    print(f"whole series with {maps} heat maps {min(whole_s):.2f} s; floor {floor:.2f} s "
+          f"(decoding {min(decode_s):.2f}, networks {min(forward_s):.2f}); ratio {ratio:.2f}, limit {TIME_LIMIT}")
+    return ratio <= TIME_LIMIT
+
+
+def timed(action: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    action()
+    return time.perf_counter() - started
+
+
+def decode(folder: Path) -> None:
+    """Decode every file, and no more."""
+    for path in sorted(folder.iterdir()):
+        if path.suffix == ".dcm":
+            _ = pydicom.dcmread(path).pixel_array
+
+
+def bare_forwards(grader: Grader, folder: Path) -> Callable[[], None]:
+    """The networks' forward passes of this series, their inputs made beforehand."""
+    volume = read_scan(folder)
+    detector, level_network, classifier = grader.networks
+    frames = [slice_frame(plane, volume.pixel_spacing_mm, detector.config) for plane in volume.hu]
+    images = [slice_image(plane, frame, detector.config) for plane, frame in zip(volume.hu, frames, strict=True)]
+    stacks = [
+        torch.from_numpy(np.stack(images[k : k + detector.config.stack])).contiguous(memory_format=torch.channels_last)
+        for k in range(0, len(images), detector.config.stack)
+    ]
+    line = trace_canal(find_regions(detector, volume, range(volume.shape[0])), volume)
+    if line is None:
+        raise SystemExit("No canal was found in this series; give another.")
+    slabs = torch.from_numpy(level_image(straighten(volume, line)))[None]
+    found = [
+        (report, region, graded) for report in grader.grade(volume).levels
+        for region, graded in report.regions.items() if graded is not None
+    ]
+    crops = torch.from_numpy(np.stack([
+        region_crop(volume, report.slice_index, region, graded.box, classifier.config)
+        for report, region, graded in found
+    ])).contiguous(memory_format=torch.channels_last)
+    recess = torch.tensor([is_recess(region) for _, region, _ in found])
+
+    def run() -> None:
+        with torch.inference_mode():
+            for stack in stacks:
+                detector(stack)
+            level_network(slabs)
+            classifier(crops, recess)
+
+    return run
+
+
+def compare_memory(folder: Path) -> bool:
+    """Peak resident memory of fresh processes."""
+    imports, whole = (peak_bytes(folder, only) for only in ("imports", "whole"))
+    volume = read_scan(folder)
+    in_float32 = volume.hu.size * 4
+    ratio = (whole - imports) / in_float32
+    print(f"peak memory {whole / 2**20:.0f} MiB, of which the interpreter with torch and the libraries "
+          f"{imports / 2**20:.0f}; the rest is {ratio:.2f} x the volume in float32 ({in_float32 / 2**20:.0f} MiB), "
+          f"limit {MEMORY_LIMIT}")
+    return ratio <= MEMORY_LIMIT
+
+
+def peak_bytes(folder: Path, only: str) -> int:
+    """Peak resident memory of this benchmark in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.whole_series", str(folder), "--only", only]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return int(json.loads(done.stdout.splitlines()[-1])["peak_kib"]) * 1024
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,224 @@
+"""The command line: `python -m lss_core grade | simulate | train | evaluate`. Exit 0 done, 3 refused, 2 usage."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, fields, replace
+from pathlib import Path
+from typing import Any
+
+from lss_core.vocabulary import RESEARCH_USE, Refusal
+
+DONE, USAGE, REFUSED = 0, 2, 3
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; a refusal is one sentence on standard error."""
+    options = build_parser().parse_args(arguments)
+    try:
+        return options.run(options)
+    except Refusal as refusal:
+        print(f"Refused: {refusal}", file=sys.stderr)
+        return REFUSED
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The commands and their flags; those of `train` are the fields of the configurations."""
+    parser = argparse.ArgumentParser(prog="python -m lss_core", description=RESEARCH_USE)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    grade = commands.add_parser("grade", help="grade the stenosis in a CT scan")
+    grade.add_argument("path", type=Path, help="DICOM files, a folder, ZIP, DICOMDIR, NIfTI, or one PNG or JPEG")
+    grade.add_argument("--model", default="v1", help="model version (default %(default)s)")
+    grade.add_argument("--json", type=Path, metavar="FILE", help="write the report there")
+    grade.add_argument("--explain", type=Path, metavar="DIR", help="write a PNG with heat map per region there")
+    grade.add_argument("--method", default="gradcam", help="heat map method (default %(default)s)")
+    grade.add_argument("--pixel-spacing-mm", type=_positive, nargs=2, metavar=("ROW", "COLUMN"),
+                       help="of a PNG or JPEG")
+    grade.set_defaults(run=run_grade)
+    simulate = commands.add_parser("simulate", help="write simulated DICOM series and reference.csv")
+    simulate.add_argument("out", type=Path)
+    simulate.add_argument("--patients", type=_count, required=True)
+    simulate.add_argument("--seed", type=int, required=True)
+    simulate.set_defaults(run=run_simulate)
+    train = commands.add_parser("train", help="train a network")
+    _add_training(train)
+    evaluate = commands.add_parser("evaluate", help="evaluate from end to end against a reference")
+    scans = evaluate.add_mutually_exclusive_group(required=True)
+    scans.add_argument("--simulated", type=_count, metavar="N", help="N patients rendered in memory")
+    scans.add_argument("--data", type=Path, metavar="DIR", help="scans with reference.csv")
+    evaluate.add_argument("--seed", type=int, default=1_000_000, help="of simulated patients, kept from training")
+    evaluate.add_argument("--model", default="v1")
+    evaluate.add_argument("--models", type=Path, metavar="DIR", help="where the models lie")
+    evaluate.add_argument("--json", type=Path, metavar="FILE")
+    evaluate.add_argument("--record", action="store_true", help="write the figures into the model's card")
+    evaluate.set_defaults(run=run_evaluate)
+    return parser
+
+
+def run_grade(options: argparse.Namespace) -> int:
+    """Grade a scan; prints one line per level, or the JSON report into a file."""
+    from lss_core.grading.pipeline import Grader, refused_as_json, result_as_json
+    from lss_core.imaging.dicom import read_scan
+
+    if not options.path.exists():
+        print(f"There is no file or folder {options.path}.", file=sys.stderr)
+        return USAGE
+    grader = Grader.load(options.model)
+    model = {"version": grader.version, "weights_sha256": grader.weights_sha256}
+    started = time.perf_counter()
+    series_uid, read_s = "", 0.0
+    try:
+        spacing = tuple(options.pixel_spacing_mm) if options.pixel_spacing_mm else None
+        volume = read_scan(options.path, pixel_spacing_mm=spacing)
+        series_uid, read_s = volume.series_uid, time.perf_counter() - started
+        result = grader.grade(volume)
+        result = replace(result, timings_s={**result.timings_s, "read": read_s})
+        if options.explain is not None:
+            result = _explain(grader, volume, result, folder=options.explain, method=options.method)
+    except Refusal as refusal:
+        read_s = read_s or time.perf_counter() - started
+        _write_json(options.json, refused_as_json(str(refusal), model=model, series_uid=series_uid, read_s=read_s))
+        raise
+    _write_json(options.json, result_as_json(result, volume))
+    print("\n".join(_result_lines(result, [*volume.notes, *result.notes])))
+    return DONE
+
+
+def _explain(grader: Any, volume: Any, result: Any, *, folder: Path, method: str) -> Any:
+    """Write a PNG per graded region; returns the result with the time it took."""
+    from lss_core.figures import region_picture
+    from lss_core.imaging.volume import window
+
+    started = time.perf_counter()
+    graded = [(report, region, g) for report in result.levels for region, g in report.regions.items() if g is not None]
+    heats = grader.explain(volume, [(r.slice_index, region, g.box, g.grade) for r, region, g in graded], method=method)
+    folder.mkdir(parents=True, exist_ok=True)
+    for (report, region, each), heat in zip(graded, heats, strict=True):
+        level = report.level.value if report.level else f"slice {report.slice_index + 1}"
+        picture = region_picture(
+            window(volume.hu[report.slice_index], width=400, level=40), pixel_spacing_mm=volume.pixel_spacing_mm,
+            box=each.box, heat=heat.values, heat_box=heat.box,
+            caption=[f"{level} {region.label.lower()}: grade {each.grade.value} ({each.grade.label}), "
+                     f"probability {max(each.probabilities):.2f}", f"{method}, model {result.model_version}"],
+        )
+        name = f"{level}-{region.value}.png".replace("/", "-").replace(" ", "-")
+        (folder / name).write_bytes(picture)
+    return replace(result, timings_s={**result.timings_s, "explain": time.perf_counter() - started})
+
+
+def _result_lines(result: Any, notes: Sequence[str]) -> list[str]:
+    lines = [RESEARCH_USE, f"Model {result.model_version}"]
+    for report in result.levels:
+        cells = [
+            f"{region.label.lower()} " + ("not found" if g is None else f"{int(g.grade)} ({max(g.probabilities):.2f})")
+            for region, g in report.regions.items()
+        ]
+        lines.append(f"{report.level or 'level unknown':13s} slice {report.slice_index + 1:4d}: " + ", ".join(cells))
+    return [*lines, *dict.fromkeys(notes)]
+
+
+def run_simulate(options: argparse.Namespace) -> int:
+    """Write simulated patients."""
+    from lss_core.simulation.series import write_simulated
+
+    print(write_simulated(options.out, patients=options.patients, seed=options.seed))
+    return DONE
+
+
+def _add_training(parser: argparse.ArgumentParser) -> None:
+    """One subcommand per network; the recipes are read lazily, because they import torch."""
+    parser.add_argument("network", choices=("detector", "levels", "classifier"))
+    parser.add_argument("flags", nargs=argparse.REMAINDER, help="`train NETWORK --help` lists them")
+    parser.set_defaults(run=run_train)
+
+
+def run_train(options: argparse.Namespace) -> int:
+    """Train with the flags of this network's recipe."""
+    from lss_core.training.train import RECIPES, train
+
+    recipe = RECIPES[options.network]
+    parser = argparse.ArgumentParser(prog=f"python -m lss_core train {options.network}")
+    _add_fields(parser.add_argument_group("training"), type(recipe.defaults), vars(recipe.defaults))
+    _add_fields(parser.add_argument_group("network"), recipe.network, vars(recipe.network()))
+    values = vars(parser.parse_args(options.flags))
+    training = _configured(recipe.defaults, values)
+    network = _configured(recipe.network(), values)
+    print(train(recipe.task(training, network), training))
+    return DONE
+
+
+def _add_fields(group: Any, kind: type, defaults: Mapping[str, Any]) -> None:
+    """A flag per field of a configuration dataclass."""
+    hints = typing.get_type_hints(kind)
+    for each in fields(kind):
+        flag, default = "--" + each.name.replace("_", "-"), defaults.get(each.name, MISSING)
+        described = f"default {default}"
+        if hints[each.name] is bool:
+            group.add_argument(flag, default=default, action=argparse.BooleanOptionalAction, help=described)
+        else:
+            group.add_argument(flag, default=default, type=_plain_type(hints[each.name]), help=described)
+
+
+def _plain_type(hint: Any) -> Any:
+    """`Path | None` parses as Path."""
+    if isinstance(hint, types.UnionType):
+        return next(kind for kind in typing.get_args(hint) if kind is not types.NoneType)
+    return hint
+
+
+def _configured(defaults: Any, values: Mapping[str, Any]) -> Any:
+    return replace(defaults, **{each.name: values[each.name] for each in fields(defaults)})
+
+
+def run_evaluate(options: argparse.Namespace) -> int:
+    """Evaluate, print the figures, and keep them as JSON or in the model's card where asked."""
+    from lss_core.grading.pipeline import MODELS, Grader
+    from lss_core.training import evaluate as ev
+    from lss_core.training.data import check_evaluation_seed
+
+    folder = options.models or MODELS
+    if options.data is None:
+        check_evaluation_seed(options.seed)
+        scans = ev.simulated_scans(options.simulated, options.seed)
+        statement = f"{ev.ON_SIMULATED} {options.simulated} patients of evaluation seed {options.seed}."
+    else:
+        scans, statement = ev.reference_scans(options.data), ev.ON_REFERENCE.format(options.data.name)
+    grader = Grader.load(options.model, models=folder)
+    evaluation = ev.evaluate(grader, scans, statement=statement, report=lambda line: print(line, flush=True))
+    print(ev.evaluation_as_text(evaluation))
+    _write_json(options.json, ev.evaluation_as_json(evaluation))
+    if options.record:
+        from lss_core.grading.checkpoint import record_metrics
+
+        record_metrics(folder, options.model, "evaluation", ev.evaluation_as_json(evaluation))
+    return DONE
+
+
+def _write_json(path: Path | None, content: Mapping[str, Any]) -> None:
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return number
+
+
+def _positive(text: str) -> float:
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return number
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,243 @@
+"""Which slices are discs, and which disc each is: the canal is followed, the spine straightened, discs are counted.
+
+Levels are counted upward from the L5/S1 disc. Where the network does not recognise that disc, or the volume ends at it,
+levels stay unknown; they are never guessed from the top.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.functional import interpolate, pad
+
+from lss_core.grading.checkpoint import configuration_from
+from lss_core.grading.detector import SliceFinding
+from lss_core.imaging.straighten import (
+    DEPTHS_MM,
+    PITCH_MM,
+    CanalLine,
+    Straightened,
+    extend_line,
+    in_plane_mm,
+    straighten,
+)
+from lss_core.imaging.volume import Volume, window
+from lss_core.vocabulary import DiscLevel
+
+SLABS = 5
+ANY_DISC, LUMBOSACRAL, THORACIC = 0, 1, 2           # heat map channels
+LEVELS_UPWARD = tuple(reversed(DiscLevel))          # L5/S1 first
+MIN_EXTENT_MM = 30.0                                # shorter volumes hold too little spine to look for discs along it
+
+
+@dataclass(frozen=True)
+class LevelsConfig:
+    """Fields of a level network's card."""
+
+    width: int = 24
+    depth: int = 4                          # halvings
+    threshold: float = 0.3                  # least heat of a reported disc
+    lumbosacral_threshold: float = 0.4      # least heat of the disc from which the others are counted
+    thoracic_threshold: float = 0.5
+    nearest_mm: float = 18.0                # discs closer than this are one
+    farthest_mm: float = 52.0               # a wider gap holds a disc that was not seen
+
+
+class LevelNetwork(nn.Module):
+    """A small U-Net over the straightened sagittal slabs."""
+
+    def __init__(self, config: LevelsConfig) -> None:
+        super().__init__()
+        self.config = config
+        widths = [config.width * 2 ** min(k, 3) for k in range(config.depth + 1)]
+        self.down = nn.ModuleList(_block(a, b) for a, b in zip([SLABS, *widths[:-1]], widths, strict=True))
+        self.up = nn.ModuleList(_block(a + b, a) for a, b in pairwise(widths))
+        self.heat = nn.Conv2d(config.width, 3, 1)
+        nn.init.constant_(self.heat.bias, -4.0)  # type: ignore[arg-type]
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Images (B, 5, Z, D) of any size to heat logits (B, 3, Z, D)."""
+        rows, cols = images.shape[2:]
+        multiple = 2**self.config.depth
+        x = pad(images, (0, -cols % multiple, 0, -rows % multiple), mode="replicate")
+        skips = []
+        for level, block in enumerate(self.down):
+            x = block(x if level == 0 else nn.functional.max_pool2d(x, 2))
+            skips.append(x)
+        x = skips.pop()
+        for block, skip in zip(reversed(self.up), reversed(skips), strict=True):
+            x = block(torch.cat([skip, interpolate(x, scale_factor=2.0, mode="nearest")], dim=1))
+        return self.heat(x).float()[:, :, :rows, :cols]
+
+
+def _block(inputs: int, outputs: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for a, b in ((inputs, outputs), (outputs, outputs)):
+        layers += [nn.Conv2d(a, b, 3, padding=1, bias=False), nn.BatchNorm2d(b), nn.ReLU(inplace=True)]
+    return nn.Sequential(*layers)
+
+
+def build_level_network(configuration: Mapping[str, Any]) -> LevelNetwork:
+    """From the fields of a card."""
+    return LevelNetwork(configuration_from(LevelsConfig, configuration))
+
+
+@dataclass(frozen=True)
+class DiscFinding:
+    """A disc where it meets the canal; `level` is None where it cannot be counted."""
+
+    position_mm: float
+    slice_index: int
+    confidence: float
+    level: DiscLevel | None
+
+
+def level_image(straightened: Straightened) -> np.ndarray:
+    """The network's input: float32 [5, z, depth] in 0..1."""
+    return window(straightened.hu, width=700, level=150)
+
+
+def find_levels(network: LevelNetwork, volume: Volume, line: CanalLine) -> list[DiscFinding]:
+    """The lumbar discs of a volume, from foot to head."""
+    straightened = straighten(volume, line)
+    with torch.inference_mode():
+        heat = network(torch.from_numpy(level_image(straightened))[None])[0].sigmoid().numpy()
+    discs = find_discs(heat, straightened.positions_mm, network.config)
+    return [
+        DiscFinding(disc.position_mm, int(np.argmin(np.abs(volume.positions_mm - disc.position_mm))), disc.heat, level)
+        for disc, level in name_discs(discs, network.config)
+    ]
+
+
+@dataclass(frozen=True)
+class DiscPeak:
+    """A peak of the heat along the canal, with the heats of being L5/S1 and of being thoracic beside it."""
+
+    position_mm: float
+    heat: float
+    lumbosacral: float
+    thoracic: float
+
+
+def find_discs(heat: np.ndarray, positions_mm: np.ndarray, config: LevelsConfig) -> list[DiscPeak]:
+    """Read heat [3, z, depth]: the chain of peaks along the canal that best agrees with the spacing of discs."""
+    along = heat[:, :, (DEPTHS_MM > -22.0) & (DEPTHS_MM < 6.0)].max(axis=2)         # [3, z]
+    profile = along[ANY_DISC]
+    inner = np.pad(profile, 1, constant_values=-1.0)
+    rows = np.flatnonzero((profile >= config.threshold) & (profile > inner[:-2]) & (profile >= inner[2:]))
+    reach = max(1, round(6.0 / PITCH_MM))
+    peaks = []
+    for row in rows:
+        beside = along[:, max(row - reach, 0) : row + reach + 1].max(axis=1)
+        peaks.append(DiscPeak(
+            float(positions_mm[0]) + (row + _vertex(profile, int(row))) * PITCH_MM, float(profile[row]),
+            float(beside[LUMBOSACRAL]), float(beside[THORACIC]),
+        ))
+    return _best_chain(peaks, config)
+
+
+def _vertex(profile: np.ndarray, row: int) -> float:
+    """Sub-row shift of a peak, from the parabola through it and its neighbours."""
+    if row in (0, len(profile) - 1):
+        return 0.0
+    below, here, above = (float(profile[row + k]) for k in (-1, 0, 1))
+    curvature = below - 2 * here + above
+    return 0.5 * (below - above) / curvature if curvature < 0 else 0.0
+
+
+def _best_chain(peaks: Sequence[DiscPeak], config: LevelsConfig) -> list[DiscPeak]:
+    """The subset of greatest summed heat in which no two discs are closer than `nearest_mm`."""
+    best: list[tuple[float, int | None]] = []
+    for k, peak in enumerate(peaks):
+        earlier = [
+            (best[j][0], j) for j in range(k) if peak.position_mm - peaks[j].position_mm >= config.nearest_mm
+        ]
+        score, previous = max(earlier, default=(0.0, None), key=lambda item: item[0])
+        best.append((score + peak.heat, previous))
+    chain: list[DiscPeak] = []
+    at: int | None = max(range(len(best)), key=lambda k: best[k][0], default=None)
+    while at is not None:
+        chain.append(peaks[at])
+        at = best[at][1]
+    return chain[::-1]
+
+
+def name_discs(discs: Sequence[DiscPeak], config: LevelsConfig) -> list[tuple[DiscPeak, DiscLevel | None]]:
+    """Count upward from L5/S1 where it is recognised; otherwise leave out thoracic discs and name none.
+
+    A gap wider than `farthest_mm` counts as one unseen disc, so that those above it keep their names.
+    """
+    start = max(range(len(discs)), key=lambda k: discs[k].lumbosacral, default=None)
+    if start is None or discs[start].lumbosacral < config.lumbosacral_threshold:
+        return [(disc, None) for disc in discs if disc.thoracic < config.thoracic_threshold]
+    named: list[tuple[DiscPeak, DiscLevel | None]] = []
+    count = 0
+    for k in range(start, len(discs)):
+        if k > start:
+            count += 2 if discs[k].position_mm - discs[k - 1].position_mm > config.farthest_mm else 1
+        if count >= len(LEVELS_UPWARD):
+            break
+        named.append((discs[k], LEVELS_UPWARD[count]))
+    return named
+
+
+STEP_PENALTY_PER_MM = 0.04          # of canal shift beyond what the spine's curve allows
+FREE_SLOPE = 1.0                    # mm of in-plane shift per mm along the spine that cost nothing (sacrum)
+SKIP_SCORE = 0.12                   # a slice without a trusted peak scores this
+
+
+def trace_canal(findings: Sequence[SliceFinding], volume: Volume) -> CanalLine | None:
+    """Join canal peaks of neighbouring slices into one smooth line; None where no slice has a trusted peak.
+
+    Dynamic programming over each slice's candidates: heat is gained, jumps that a spine does not make cost. A peak that
+    no neighbour continues is passed over, and the line is interpolated there.
+    """
+    nodes = [
+        (float(volume.positions_mm[f.slice_index]), *in_plane_mm(volume, f.slice_index, *c.box.centre), c.confidence)
+        for f in findings if f.gradable > 0.1 for c in f.canal_candidates if c.confidence > SKIP_SCORE
+    ]
+    if not nodes:
+        return None
+    path = np.array(_best_path(nodes))
+    positions = volume.positions_mm
+    traced = positions[(positions >= path[0, 0]) & (positions <= path[-1, 0])]
+    rows, cols = (_smoothed(traced, np.interp(traced, path[:, 0], path[:, k])) for k in (1, 2))
+    return extend_line(positions, CanalLine(traced, rows, cols))
+
+
+def _best_path(nodes: Sequence[tuple[float, float, float, float]]) -> list[tuple[float, float, float, float]]:
+    """Nodes (position, row, column, heat), in order of position, to the path of the greatest score."""
+    table = np.array(nodes)
+    score, previous = table[:, 3] - SKIP_SCORE, np.full(len(nodes), -1)
+    for k in range(1, len(nodes)):
+        first = max(0, k - 40)
+        rise = table[k, 0] - table[first:k, 0]
+        shift = np.hypot(table[k, 1] - table[first:k, 1], table[k, 2] - table[first:k, 2])
+        cost = STEP_PENALTY_PER_MM * np.maximum(shift - FREE_SLOPE * rise, 0) + np.where(rise > 0, 0, np.inf)
+        cost = np.where(shift > 2.0 * rise + 8.0, np.inf, cost)
+        gain = score[first:k] - cost
+        best = int(gain.argmax())
+        if gain[best] > 0:
+            previous[k] = first + best
+            score[k] += gain[best]
+    path, at = [], int(score.argmax())
+    while at >= 0:
+        path.append(nodes[at])
+        at = int(previous[at])
+    return path[::-1]
+
+
+def _smoothed(positions: np.ndarray, values_mm: np.ndarray, sigma_mm: float = 6.0) -> np.ndarray:
+    """Gaussian average along the slice positions, straight lines kept at the ends."""
+    weights = np.exp(-0.5 * ((positions[:, None] - positions[None, :]) / sigma_mm) ** 2)
+    mean = weights @ np.stack([positions, values_mm, positions**2, positions * values_mm, np.ones_like(positions)], 1)
+    mean /= mean[:, 4:]
+    variance = np.maximum(mean[:, 2] - mean[:, 0] ** 2, 1e-9)
+    slope = np.where(variance > 1e-6, (mean[:, 3] - mean[:, 0] * mean[:, 1]) / variance, 0.0)
+    return mean[:, 1] + slope * (positions - mean[:, 0])

@@ -1,0 +1,329 @@
+"""From a volume to grades: find the canal, the discs and their regions, grade them, explain them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.ndimage import binary_fill_holes
+
+from lss_core.grading.checkpoint import Card, load_checkpoint
+from lss_core.grading.classifier import Classifier, build_classifier, field_mm, grade_crops, region_crop
+from lss_core.grading.detector import Detection, Detector, SliceFinding, build_detector, find_regions
+from lss_core.grading.explain import HeatMap, heat_maps
+from lss_core.grading.levels import (
+    MIN_EXTENT_MM,
+    DiscFinding,
+    LevelNetwork,
+    build_level_network,
+    find_levels,
+    trace_canal,
+)
+from lss_core.imaging.straighten import CanalLine, in_plane_pixels
+from lss_core.imaging.volume import Volume
+from lss_core.vocabulary import Box, DiscLevel, Grade, LevelReport, Refusal, Region, RegionGrade
+
+MODELS = Path(__file__).resolve().parents[2] / "models"
+SEARCH_PITCH_MM = 2.0               # thinner slices are searched at about this distance
+BONE_HU = 200
+LUNG_HU = (-950, -300)               # gas in bowel is darker
+LUNG_SHARE = 0.06                   # of the body's cross-section; the bases of the lungs at L1 stay below 0.03
+NO_LUMBAR_SPINE = "This scan shows no lumbar spine: {}. Choose an axial series through the lumbar discs."
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class GradingResult:
+    """Everything that grading a volume gives; levels run from the head down."""
+
+    levels: tuple[LevelReport, ...]
+    series_uid: str
+    model_version: str
+    weights_sha256: str
+    timings_s: Mapping[str, float]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Located:
+    """The regions of one disc, before they are graded."""
+
+    level: DiscLevel | None
+    slice_index: int
+    regions: dict[Region, Detection | None]
+
+
+class Grader:
+    """The networks of one model version. It holds no state besides them, so threads may share it."""
+
+    def __init__(
+        self, detector: Detector, level_network: LevelNetwork, classifier: Classifier, card: Card
+    ) -> None:
+        self._detector, self._level_network, self._classifier = detector, level_network, classifier
+        self.card = card
+
+    @classmethod
+    def load(cls, version: str = "v1", *, models: Path = MODELS) -> Grader:
+        """Load the detector, the level network and one version of the classifier.
+
+        Raises:
+            Refusal: a file is missing or is not what its card says.
+        """
+        detector, _ = load_checkpoint(models, "detector", kind="detector", build=build_detector)
+        level_network, _ = load_checkpoint(models, "levels", kind="levels", build=build_level_network)
+        classifier, card = load_checkpoint(models, version, kind="classifier", build=build_classifier)
+        return cls(detector, level_network, classifier, card)
+
+    @property
+    def version(self) -> str:
+        return self.card.name
+
+    @property
+    def weights_sha256(self) -> str:
+        return self.card.weights_sha256
+
+    @property
+    def networks(self) -> tuple[Detector, LevelNetwork, Classifier]:
+        return self._detector, self._level_network, self._classifier
+
+    def grade(self, volume: Volume, *, progress: Progress | None = None) -> GradingResult:
+        """Find and grade the disc levels of a volume.
+
+        Args:
+            progress: Called with what is being done and the share of all work done, 0..1.
+
+        Raises:
+            Refusal: no lumbar spine, or no disc, is to be seen.
+        """
+        tell = progress or (lambda what, share: None)
+        started = time.perf_counter()
+        located = self.locate(volume, progress=lambda share: tell("Locating the discs", 0.85 * share))
+        found = time.perf_counter()
+        tell("Grading", 0.85)
+        levels = self._graded(volume, located)
+        tell("Graded", 1.0)
+        return GradingResult(
+            levels=levels, series_uid=volume.series_uid, model_version=self.version, weights_sha256=self.weights_sha256,
+            timings_s={"read": 0.0, "locate": found - started, "grade": time.perf_counter() - found, "explain": 0.0},
+            notes=tuple(_notes(volume, levels)),
+        )
+
+    def locate(self, volume: Volume, *, progress: Callable[[float], None] | None = None) -> list[Located]:
+        """The disc levels of a volume with their regions, from the head down."""
+        _refuse_unlike_ct(volume)
+        findings = self._search(volume, progress or (lambda share: None))
+        lumbar = [f for f in findings if f.regions[Region.CENTRAL_CANAL] is not None]
+        if not lumbar:
+            raise Refusal(NO_LUMBAR_SPINE.format("no lumbar spinal canal was found on any slice"))
+        lumbar = [f for f in lumbar if lung_share(volume.hu[f.slice_index], volume.pixel_spacing_mm) < LUNG_SHARE]
+        if not lumbar:
+            raise Refusal(NO_LUMBAR_SPINE.format("the lungs lie beside the spine"))
+        extent = float(volume.positions_mm[-1] - volume.positions_mm[0])
+        line = trace_canal(findings, volume)
+        if extent < MIN_EXTENT_MM or line is None:
+            best = max(lumbar, key=_total_confidence)
+            return [Located(None, best.slice_index, best.regions)]
+        return self._locate_discs(volume, line, lumbar)
+
+    def regrade(
+        self, volume: Volume, slice_index: int, boxes: Mapping[Region, Box], *, level: DiscLevel | None
+    ) -> LevelReport:
+        """Grade boxes that a person placed on a slice.
+
+        Raises:
+            Refusal: the slice does not exist, or the centre of a box lies outside it.
+        """
+        if not 0 <= slice_index < volume.shape[0]:
+            raise Refusal(f"There is no slice {slice_index + 1} in this scan of {volume.shape[0]} slices.")
+        for region, box in boxes.items():
+            _refuse_outside(volume, region, box)
+        placed = {region: Detection(boxes[region], 1.0) if region in boxes else None for region in Region}
+        return self._graded(volume, [Located(level, slice_index, placed)])[0]
+
+    def heat_map(
+        self, volume: Volume, slice_index: int, region: Region, box: Box, *, target: Grade, method: str = "gradcam"
+    ) -> HeatMap:
+        """What in the crop around a box speaks for a grade."""
+        return self.explain(volume, [(slice_index, region, box, target)], method=method)[0]
+
+    def explain(
+        self, volume: Volume, wanted: Sequence[tuple[int, Region, Box, Grade]], *, method: str = "gradcam"
+    ) -> list[HeatMap]:
+        """Heat maps of several (slice index, region, box, target grade) in one pass."""
+        if not wanted:
+            return []
+        config = self._classifier.config
+        crops = np.stack([region_crop(volume, index, region, box, config) for index, region, box, _ in wanted])
+        values = heat_maps(
+            self._classifier, crops, [region for _, region, _, _ in wanted], [target for *_, target in wanted],
+            method=method,
+        )
+        return [
+            HeatMap(each, _crop_box(volume, box, field_mm(region, config)))
+            for each, (_, region, box, _) in zip(values, wanted, strict=True)
+        ]
+
+    def _search(self, volume: Volume, progress: Callable[[float], None]) -> list[SliceFinding]:
+        """Run the detector over the volume, some slices at a time, to tell how far it is."""
+        step = max(1, round(SEARCH_PITCH_MM / volume.spacing_mm)) if volume.shape[0] > 1 else 1
+        indices, stack = range(0, volume.shape[0], step), self._detector.config.stack
+        findings: list[SliceFinding] = []
+        for start in range(0, len(indices), stack):
+            findings += find_regions(self._detector, volume, indices[start : start + stack])
+            progress(min(1.0, (start + stack) / len(indices)))
+        return findings
+
+    def _locate_discs(self, volume: Volume, line: CanalLine, lumbar: Sequence[SliceFinding]) -> list[Located]:
+        discs = find_levels(self._level_network, volume, line)
+        if not discs:
+            raise Refusal("A lumbar canal is in view but no disc was recognised; choose a series through the discs.")
+        near = {disc.slice_index: _canal_pixel(volume, line, disc) for disc in discs}
+        findings = find_regions(self._detector, volume, list(near), near=near)
+        regions = {finding.slice_index: finding.regions for finding in findings}
+        reach = _reach(volume, lumbar)
+        located = [
+            Located(disc.level, disc.slice_index, regions[disc.slice_index])
+            for disc in reversed(discs)
+            if disc.level is not None
+            or (reach[0] <= disc.position_mm <= reach[1] and any(regions[disc.slice_index].values()))
+        ]
+        if not located:
+            raise Refusal(NO_LUMBAR_SPINE.format("the discs in view are not lumbar"))
+        return located
+
+    def _graded(self, volume: Volume, located: Sequence[Located]) -> tuple[LevelReport, ...]:
+        found = [
+            (place, region, detection)
+            for place in located for region, detection in place.regions.items() if detection is not None
+        ]
+        config = self._classifier.config
+        crops = [region_crop(volume, place.slice_index, region, d.box, config) for place, region, d in found]
+        stacked = np.stack(crops) if crops else np.zeros((0, 5, config.crop_px, config.crop_px), np.float32)
+        grades = iter(grade_crops(self._classifier, stacked, [region for _, region, _ in found]))
+        reports = []
+        for place in located:
+            regions: dict[Region, RegionGrade | None] = {}
+            for region, detection in place.regions.items():
+                if detection is None:
+                    regions[region] = None
+                    continue
+                graded = next(grades)
+                regions[region] = RegionGrade(
+                    detection.box, detection.confidence, graded.probabilities, graded.measure_value
+                )
+            uid = volume.sop_instance_uids[place.slice_index]
+            reports.append(LevelReport(place.level, place.slice_index, uid, regions))
+        return tuple(reports)
+
+
+def _total_confidence(finding: SliceFinding) -> float:
+    return sum(detection.confidence for detection in finding.regions.values() if detection is not None)
+
+
+def _canal_pixel(volume: Volume, line: CanalLine, disc: DiscFinding) -> tuple[float, float]:
+    row_mm, col_mm = line.at(disc.position_mm)
+    return in_plane_pixels(volume, disc.slice_index, float(row_mm), float(col_mm))
+
+
+def _reach(volume: Volume, lumbar: Sequence[SliceFinding], margin_mm: float = 6.0) -> tuple[float, float]:
+    """Lowest and highest position at which the lumbar canal was seen."""
+    positions = [float(volume.positions_mm[f.slice_index]) for f in lumbar]
+    return min(positions) - margin_mm, max(positions) + margin_mm
+
+
+def _crop_box(volume: Volume, box: Box, size_mm: float) -> Box:
+    return Box.around(box.centre, (size_mm / volume.pixel_spacing_mm[0], size_mm / volume.pixel_spacing_mm[1]))
+
+
+def _refuse_outside(volume: Volume, region: Region, box: Box) -> None:
+    row, col = box.centre
+    if not (0 <= row <= volume.shape[1] - 1 and 0 <= col <= volume.shape[2] - 1):
+        raise Refusal(f"The box of the {region.label.lower()} lies outside the slice; move it onto the spine.")
+
+
+def _refuse_unlike_ct(volume: Volume) -> None:
+    if volume.has_hounsfield and int(volume.hu.max()) < BONE_HU:
+        raise Refusal(f"This scan holds no bone (nothing above {BONE_HU} HU); choose a CT series of the lumbar spine.")
+
+
+def lung_share(plane: np.ndarray, pixel_spacing_mm: tuple[float, float], pitch_mm: float = 4.0) -> float:
+    """Share of the body's cross-section that has the density of lung, 0..1."""
+    down, right = (max(1, round(pitch_mm / mm)) for mm in pixel_spacing_mm)
+    rows, cols = plane.shape[0] // down, plane.shape[1] // right
+    coarse = plane[: rows * down, : cols * right].reshape(rows, down, cols, right).mean(axis=(1, 3))
+    body = np.asarray(binary_fill_holes(coarse > -300))
+    lung = body & (coarse > LUNG_HU[0]) & (coarse < LUNG_HU[1])
+    return float(lung.sum() / max(int(body.sum()), 1))
+
+
+def _notes(volume: Volume, levels: Sequence[LevelReport]) -> Iterable[str]:
+    if all(report.level is None for report in levels):
+        yield "The level of the discs is unknown: the sacrum, from which levels are counted, is not recognised in view."
+    missing = [f"{report.level or 'slice ' + str(report.slice_index + 1)}: {region.label.lower()}"
+               for report in levels for region, graded in report.regions.items() if graded is None]
+    if missing:
+        yield f"Not found, and so not graded: {'; '.join(missing)}."
+    named = {report.level for report in levels} - {None}
+    inside = [level for level in DiscLevel if named and min(_order(n) for n in named) < _order(level)
+              and level not in named]
+    if inside:
+        yield f"Not recognised between the other discs: {', '.join(inside)}."
+    if not volume.has_hounsfield:
+        yield "A picture holds no Hounsfield units: its grades deserve less confidence."
+
+
+def _order(level: DiscLevel | None) -> int:
+    return list(DiscLevel).index(level) if level is not None else -1
+
+
+def result_as_json(result: GradingResult, volume: Volume) -> dict[str, Any]:
+    """The report as plain JSON values; boxes are in pixels of the stored images."""
+    return _as_json(
+        status="graded", reason=None, series_uid=result.series_uid,
+        levels=[_level_as_json(report, volume) for report in result.levels],
+        model={"version": result.model_version, "weights_sha256": result.weights_sha256},
+        timings_s={name: round(seconds, 3) for name, seconds in result.timings_s.items()},
+    )
+
+
+def refused_as_json(
+    reason: str, *, model: Mapping[str, str], series_uid: str = "", read_s: float = 0.0
+) -> dict[str, Any]:
+    """The report of a scan that was not graded."""
+    timings = {"read": round(read_s, 3), "locate": 0.0, "grade": 0.0, "explain": 0.0}
+    return _as_json(status="refused", reason=reason, series_uid=series_uid, levels=[], model=model, timings_s=timings)
+
+
+def _as_json(
+    *, status: str, reason: str | None, series_uid: str, levels: list[dict[str, Any]], model: Mapping[str, str],
+    timings_s: Mapping[str, float],
+) -> dict[str, Any]:
+    return {
+        "status": status, "reason": reason, "series_uid": series_uid, "levels": levels, "model": dict(model),
+        "timings_s": dict(timings_s),
+    }
+
+
+def _level_as_json(report: LevelReport, volume: Volume) -> dict[str, Any]:
+    return {
+        "level": report.level.value if report.level is not None else None,
+        "sop_instance_uid": report.sop_instance_uid,
+        "slice_index": report.slice_index,
+        "regions": {
+            region.value: None if graded is None else _region_as_json(graded, volume)
+            for region, graded in report.regions.items()
+        },
+    }
+
+
+def _region_as_json(graded: RegionGrade, volume: Volume) -> dict[str, Any]:
+    return {
+        "box": [round(edge, 2) for edge in volume.stored.box_to_stored(graded.box).as_list()],
+        "grade": int(graded.grade),
+        "probabilities": [round(p, 6) for p in graded.probabilities],
+        "expected_grade": round(graded.expected_grade, 4),
+    }

@@ -1,0 +1,1 @@
+"""From samples to weights, and from weights to figures."""

@@ -1,0 +1,309 @@
+"""What the three networks learn from: samples rendered afresh from simulated patients, or a group's own scans.
+
+Sample `i` of a stream depends on (stream, seed, i) alone, so training is reproducible whatever the number of workers,
+and a resumed run sees exactly the samples that an uninterrupted one would have seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from lss_core.grading.classifier import ClassifierConfig, crop_stack, in_head_units, is_recess
+from lss_core.grading.detector import (
+    OFFSET_UNIT_MM,
+    REGIONS,
+    SIZE_UNIT_MM,
+    DetectorConfig,
+    SliceFrame,
+    body_centre,
+    slice_image,
+)
+from lss_core.grading.levels import ANY_DISC, LUMBOSACRAL, THORACIC, level_image
+from lss_core.imaging.straighten import DEPTHS_MM, CanalLine, Straightened, extend_line, straighten
+from lss_core.simulation.anatomy import sample_patient
+from lss_core.simulation.render import sample_acquisition
+from lss_core.simulation.samples import CoarseVolume, sample_axial, sample_coarse_volume, sample_level
+from lss_core.training.known import KnownPatch, KnownRegion, KnownSlice
+from lss_core.vocabulary import Box, DiscLevel, Grade, Refusal, Region, grade_of_measure, measure_of
+
+TRAINING_SEEDS = range(0, 1_000_000)
+EVALUATION_SEEDS = range(1_000_000, 2_000_000)      # never trained on
+TRAIN_STREAM, VALIDATION_STREAM = 1, 2
+Sample = dict[str, torch.Tensor]
+
+
+def check_training_seed(seed: int) -> int:
+    """Refuse a seed that is kept for evaluation."""
+    if seed not in TRAINING_SEEDS:
+        raise Refusal(f"Seed {seed} is not for training: use 0 to {TRAINING_SEEDS[-1]}; higher ones are to evaluate.")
+    return seed
+
+
+def check_evaluation_seed(seed: int) -> int:
+    """Refuse a seed that training may have used."""
+    if seed not in EVALUATION_SEEDS:
+        raise Refusal(
+            f"Seed {seed} is not for evaluation: use {EVALUATION_SEEDS[0]} to {EVALUATION_SEEDS[-1]}; "
+            "lower ones may have been trained on."
+        )
+    return seed
+
+
+class PatchSource(Protocol):
+    """Where classifier samples come from."""
+
+    def patch(self, rng: np.random.Generator) -> KnownPatch: ...
+
+
+class SliceSource(Protocol):
+    """Where detector samples come from."""
+
+    def axial(self, rng: np.random.Generator) -> KnownSlice: ...
+
+
+class SimulatedSource:
+    """A new simulated patient for every sample."""
+
+    def patch(self, rng: np.random.Generator) -> KnownPatch:
+        patient = sample_patient(rng)
+        sample = sample_level(rng, patient, sample_acquisition(rng, patient))
+        regions = {
+            region: KnownRegion(truth.box.centre, truth.grade, truth.measure_value)
+            for region, truth in sample.regions.items()
+        }
+        return KnownPatch(sample.hu, (sample.pixel_mm, sample.pixel_mm), regions)
+
+    def axial(self, rng: np.random.Generator) -> KnownSlice:
+        patient = sample_patient(rng)
+        sample = sample_axial(rng, patient, sample_acquisition(rng, patient))
+        return KnownSlice(sample.hu, (sample.pixel_mm, sample.pixel_mm), sample.boxes)
+
+
+class _Stream(Dataset[Sample]):
+    """`count` samples, each drawn with a generator of its own."""
+
+    def __init__(self, seed: int, stream: int, count: int) -> None:
+        self._key, self._count = (stream, check_training_seed(seed)), count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.sample(np.random.default_rng([*self._key, index]))
+
+    def sample(self, rng: np.random.Generator) -> Sample:
+        raise NotImplementedError
+
+
+class CropStream(_Stream):
+    """Classifier samples: all regions of a level, in `views` variations of place, size, contrast and noise."""
+
+    def __init__(
+        self, source: PatchSource, config: ClassifierConfig, *, views: int, seed: int, stream: int, count: int
+    ) -> None:
+        super().__init__(seed, stream, count)
+        self._source, self._config, self._views = source, config, views
+
+    def sample(self, rng: np.random.Generator) -> Sample:
+        patch = self._source.patch(rng)
+        return joined([self._view(patch, rng) for _ in range(self._views)])
+
+    def _view(self, patch: KnownPatch, rng: np.random.Generator) -> Sample:
+        planes = vary_hu(patch.planes, rng)
+        crops, measures, grades, recess = [], [], [], []
+        for region, known in patch.regions.items():
+            zoom = 1.0 if known.measure is None else float(rng.uniform(0.95, 1.05))
+            (row, col), (row_mm, col_mm) = known.centre, patch.pixel_spacing_mm
+            centre = (row + rng.uniform(-2.0, 2.0) / row_mm, col + rng.uniform(-2.0, 2.0) / col_mm)
+            crop = crop_stack(planes, pixel_spacing_mm=patch.pixel_spacing_mm, region=region, centre=centre,
+                              config=self._config, zoom=zoom)
+            if region is Region.CENTRAL_CANAL and rng.random() < 0.5:
+                crop = np.ascontiguousarray(crop[:, :, ::-1])
+            measure, grade = _zoomed(region, known, zoom)
+            crops.append(crop)
+            measures.append(measure)
+            grades.append(int(grade))
+            recess.append(is_recess(region))
+        return {
+            "crops": torch.from_numpy(np.stack(crops)), "measures": torch.tensor(measures, dtype=torch.float32),
+            "grades": torch.tensor(grades), "recess": torch.tensor(recess),
+        }
+
+
+def _zoomed(region: Region, known: KnownRegion, zoom: float) -> tuple[float, Grade]:
+    """Measure in head units (NaN where unknown) and grade of what a crop enlarged by 1 / zoom shows."""
+    if known.measure is None:
+        return float("nan"), known.grade
+    apparent = known.measure / (zoom if is_recess(region) else zoom**2)
+    return in_head_units(region, apparent), grade_of_measure(measure_of(region), apparent)
+
+
+def vary_hu(planes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Calibration and contrast as other scanners have them, and now and then more noise; float32."""
+    varied = planes.astype(np.float32) * np.float32(rng.normal(1.0, 0.04)) + np.float32(rng.normal(0.0, 6.0))
+    if rng.random() < 0.3:
+        varied += rng.standard_normal(planes.shape, dtype=np.float32) * np.float32(rng.uniform(2, 15))
+    return varied
+
+
+class SliceStream(_Stream):
+    """Detector samples: a square of an axial slice and the maps that the network should give."""
+
+    def __init__(
+        self, source: SliceSource, config: DetectorConfig, *, field_mm: float, seed: int, stream: int, count: int
+    ) -> None:
+        super().__init__(seed, stream, count)
+        self._source, self._config, self._field_mm = source, config, field_mm
+
+    def sample(self, rng: np.random.Generator) -> Sample:
+        known = self._source.axial(rng)
+        if rng.random() < 0.5:
+            known = mirrored(known)
+        scale = float(rng.uniform(0.88, 1.12))
+        spacing = (known.pixel_spacing_mm[0] * scale, known.pixel_spacing_mm[1] * scale)
+        frame = SliceFrame(self._centre(known, spacing, rng), spacing, self._field_mm)
+        image = slice_image(vary_hu(known.hu, rng), frame, self._config)
+        targets = slice_targets(known.boxes, frame, cell_mm=2 * self._config.pixel_mm)
+        return {"image": torch.from_numpy(image)[None], **targets}
+
+    def _centre(
+        self, known: KnownSlice, spacing: tuple[float, float], rng: np.random.Generator
+    ) -> tuple[float, float]:
+        """Of the whole slice where it fits; otherwise around the canal or the body, anywhere that keeps them in."""
+        rows, cols = known.hu.shape
+        if max(rows * spacing[0], cols * spacing[1]) <= self._field_mm:
+            return (rows - 1) / 2, (cols - 1) / 2
+        canal = known.boxes.get(Region.CENTRAL_CANAL)
+        row, col = body_centre(known.hu) if canal is None else canal.centre
+        reach = 0.35 * self._field_mm
+        return row - rng.uniform(-0.4, 1.0) * reach / spacing[0], col + rng.uniform(-1.0, 1.0) * reach / spacing[1]
+
+
+def mirrored(known: KnownSlice) -> KnownSlice:
+    """Left and right exchanged, in pixels and names."""
+    left, right = Region.LEFT_LATERAL_RECESS, Region.RIGHT_LATERAL_RECESS
+    swap = {left: right, right: left}
+    last = known.hu.shape[1] - 1
+    boxes = {
+        swap.get(region, region): Box(box.row0, last - box.col1, box.row1, last - box.col0)
+        for region, box in known.boxes.items()
+    }
+    return KnownSlice(known.hu[:, ::-1], known.pixel_spacing_mm, boxes)
+
+
+def slice_targets(boxes: dict[Region, Box], frame: SliceFrame, *, cell_mm: float, sigma_mm: float = 4.0) -> Sample:
+    """Heat [3, H, W] and geometry [3, 4, H, W] (offset rows, columns, height, width) with the cells that learn it.
+
+    Geometry is learned where the heat is above a half. A region outside the frame is not there.
+    """
+    cells = round(frame.field_mm / cell_mm)
+    heat = np.zeros((len(REGIONS), cells, cells), np.float32)
+    geometry = np.zeros((len(REGIONS), 4, cells, cells), np.float32)
+    grid = (np.arange(cells, dtype=np.float32) + 0.5) * cell_mm
+    for channel, region in enumerate(REGIONS):
+        if region not in boxes:
+            continue
+        row, col = frame.from_volume(*boxes[region].centre)
+        if not (0 <= row < frame.field_mm and 0 <= col < frame.field_mm):
+            continue
+        down, right = row - grid[:, None], col - grid[None, :]
+        heat[channel] = np.exp(-0.5 * (down**2 + right**2) / sigma_mm**2)
+        heat[channel, int(row / cell_mm), int(col / cell_mm)] = 1.0
+        height, width = (size * mm for size, mm in zip(boxes[region].size, frame.pixel_spacing_mm, strict=True))
+        geometry[channel, 0], geometry[channel, 1] = down / OFFSET_UNIT_MM, right / OFFSET_UNIT_MM
+        geometry[channel, 2], geometry[channel, 3] = height / SIZE_UNIT_MM, width / SIZE_UNIT_MM
+    gradable = np.float32(heat[0].max() == 1.0)
+    return {
+        "heat": torch.from_numpy(heat)[None], "geometry": torch.from_numpy(geometry)[None],
+        "learned": torch.from_numpy(heat > 0.5)[None], "gradable": torch.tensor([gradable]),
+    }
+
+
+class SagittalStream(_Stream):
+    """Level network samples: straightened slabs of a coarse volume in `views` variations, of a fixed length."""
+
+    def __init__(self, *, rows: int, views: int, seed: int, stream: int, count: int) -> None:
+        super().__init__(seed, stream, count)
+        self._rows, self._views = rows, views
+
+    def sample(self, rng: np.random.Generator) -> Sample:
+        coarse = sample_coarse_volume(rng)
+        return joined([self._view(coarse, rng) for _ in range(self._views)])
+
+    def _view(self, coarse: CoarseVolume, rng: np.random.Generator) -> Sample:
+        straightened = straighten(coarse.volume, jittered_line(coarse, rng))
+        image = level_image(Straightened(vary_hu(straightened.hu, rng), straightened.positions_mm))
+        heat = disc_heat(coarse, straightened)
+        if rng.random() < 0.5:
+            image = image[::-1]                                     # left and right slabs exchanged
+        return _fixed_rows(np.ascontiguousarray(image), heat, self._rows, rng)
+
+
+def jittered_line(coarse: CoarseVolume, rng: np.random.Generator) -> CanalLine:
+    """The true canal line with the errors that a traced one has, and traced no farther than the detector sees it."""
+    volume = coarse.volume
+    positions = volume.positions_mm
+    knots = np.linspace(positions[0], positions[-1], 5)
+    rows, cols = (
+        coarse.canal[:, k] * volume.pixel_spacing_mm[k]
+        + np.interp(positions, knots, rng.normal(0, 2.0, len(knots))) + rng.normal(0, 1.5)
+        for k in (0, 1)
+    )
+    low = coarse.discs["L5/S1"][0] - rng.uniform(0, 30) if "L5/S1" in coarse.discs else -np.inf
+    high = coarse.discs["T12/L1"][0] + rng.uniform(0, 60) if "T12/L1" in coarse.discs else np.inf
+    seen = (positions >= low) & (positions <= high)
+    if not seen.any():
+        return CanalLine(positions, rows, cols)
+    return extend_line(positions, CanalLine(positions[seen], rows[seen], cols[seen]))
+
+
+def disc_heat(coarse: CoarseVolume, straightened: Straightened, *, sigma_mm: float = 4.0) -> np.ndarray:
+    """Target heat float32 [3, z, depth]: any disc from T10/11 to L5/S1, the L5/S1 disc, thoracic discs.
+
+    The heat lies at the canal's front wall, on the columns where peaks are read; L5/S1 counts only where the first
+    sacral vertebra is in view below it.
+    """
+    heat = np.zeros((3, len(straightened.positions_mm), len(DEPTHS_MM)), np.float32)
+    names = {level.value for level in DiscLevel}
+    front = np.exp(-0.5 * ((DEPTHS_MM + 8.0) / 5.0) ** 2)
+    front = front / front.max()
+    for name, (position_mm, _, _) in coarse.discs.items():
+        if name.startswith("S"):
+            continue
+        along = np.exp(-0.5 * ((straightened.positions_mm - position_mm) / sigma_mm) ** 2)
+        along[int(np.argmin(np.abs(straightened.positions_mm - position_mm)))] = 1.0
+        blob = (along[:, None] * front[None, :]).astype(np.float32)
+        channels = [ANY_DISC]
+        if name == DiscLevel.L5_S1 and coarse.sacrum_in_view:
+            channels.append(LUMBOSACRAL)
+        if name not in names:
+            channels.append(THORACIC)
+        for channel in channels:
+            heat[channel] = np.maximum(heat[channel], blob)
+    return heat
+
+
+def _fixed_rows(image: np.ndarray, heat: np.ndarray, rows: int, rng: np.random.Generator) -> Sample:
+    """Cut (at random) or pad along z to `rows`; padded rows do not count."""
+    length = image.shape[1]
+    if length >= rows:
+        first = int(rng.integers(0, length - rows + 1))
+        image, heat, counted = image[:, first : first + rows], heat[:, first : first + rows], np.ones(rows, bool)
+    else:
+        missing = ((0, 0), (0, rows - length), (0, 0))
+        image, heat = np.pad(image, missing, mode="edge"), np.pad(heat, missing)
+        counted = np.arange(rows) < length
+    return {
+        "image": torch.from_numpy(np.ascontiguousarray(image))[None],
+        "heat": torch.from_numpy(np.ascontiguousarray(heat))[None], "counted": torch.from_numpy(counted)[None],
+    }
+
+
+def joined(samples: Sequence[Sample]) -> Sample:
+    """Concatenate samples along their first axis; one sample may hold several crops or views."""
+    return {key: torch.cat([sample[key] for sample in samples]) for key in samples[0]}

@@ -321,7 +321,8 @@ RECIPES: dict[str, Recipe] = {
         ClassifierConfig, classifier_task, Training(name="v1", steps=1400, batch=16, views=2, learning_rate=1.5e-3)
     ),
     "detector": Recipe(
-        DetectorConfig, detector_task, Training(name="detector", steps=1200, batch=16, learning_rate=3e-3, bfloat16=False)
+        DetectorConfig, detector_task,
+        Training(name="detector", steps=1200, batch=16, learning_rate=3e-3, bfloat16=False),
     ),
     "levels": Recipe(
         LevelsConfig, levels_task, Training(name="levels", steps=500, batch=4, views=3, learning_rate=2e-3)

@@ -1,0 +1,116 @@
+"""A server of its own, and Chromium."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from lss_core.grading.pipeline import MODELS
+
+ROOT = Path(__file__).resolve().parents[2]
+REAL_CT = ROOT.parent / "shared" / "real_ct"
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+START_S = 60
+# Without the background flags Chromium asks its maker's servers, which a closed network refuses.
+FLAGS = [
+    "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]
+
+
+@contextmanager
+def started_server(log: Path) -> Iterator[str]:
+    """The real server on a free port of the loopback; yields its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
+    with log.open("wb") as output, subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output) as server:
+        address = f"http://127.0.0.1:{port}"
+        try:
+            _wait_until_healthy(address, server, log)
+            yield address
+        finally:
+            server.terminate()
+
+
+def _wait_until_healthy(address: str, server: subprocess.Popen, log: Path) -> None:
+    end_s = time.monotonic() + START_S
+    while time.monotonic() < end_s and server.poll() is None:
+        try:
+            with urllib.request.urlopen(f"{address}/_stcore/health", timeout=2):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.2)
+    raise AssertionError(f"The server did not start: {log.read_text()}")
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory) -> Iterator[str]:
+    with started_server(tmp_path_factory.mktemp("server") / "log.txt") as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not installed; set CHROMIUM to its path")
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def open_page(browser, server) -> Iterator[Callable[..., Page]]:
+    """Opens pages of the server, each in a browser profile of its own, and watches that nothing outside is asked."""
+    contexts, outside = [], []
+
+    def watch(request) -> None:
+        if not request.url.startswith((server, server.replace("http", "ws"), "blob:", "data:")):
+            outside.append(request.url)
+
+    def opened(path: str = "/grade", *, width: int = 1280, height: int = 900, address: str = server) -> Page:
+        contexts.append(browser.new_context(viewport={"width": width, "height": height}, accept_downloads=True))
+        page = contexts[-1].new_page()
+        if address == server:
+            page.on("request", watch)
+        page.goto(f"{address}{path}")
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert not outside, f"The page asked outside: {outside}"
+
+
+@pytest.fixture
+def models() -> Path:
+    if not (MODELS / "v1.json").is_file():
+        pytest.skip("the model v1 is not in models/: train it with `python -m lss_core train`")
+    return MODELS
+
+
+@pytest.fixture
+def real_ct() -> Path:
+    if not REAL_CT.is_dir():
+        pytest.skip("the real CT series are not here (../shared/real_ct)")
+    return REAL_CT
+
+
+@pytest.fixture
+def browser_without_webgl(browser) -> Iterator[Browser]:
+    """A browser that offers pages no 3-D graphics."""
+    opened = browser.browser_type.launch(executable_path=CHROMIUM, args=[*FLAGS, "--disable-3d-apis"])
+    yield opened
+    opened.close()

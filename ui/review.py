@@ -1,0 +1,209 @@
+"""Looking at an open case: the table, the viewer with heat map and regrading, the downloads."""
+
+from __future__ import annotations
+
+import html
+
+import streamlit as st
+
+from lss_core.grading.explain import METHODS
+from lss_core.imaging.volume import Volume
+from lss_core.vocabulary import (
+    RECESS_HEIGHT,
+    SAC_AREA,
+    Box,
+    Grade,
+    LevelReport,
+    Refusal,
+    Region,
+    RegionGrade,
+    measure_of,
+)
+from ui import cases, downloads, grade_table, viewer
+from ui.access import Visitor
+from ui.cases import Case
+from ui.grade_table import Cell, level_name
+
+# Side by side on a wide window, one below the other where the viewer would get too small to read.
+LAYOUT = """<style>
+@media (max-width: 1100px) {
+  .st-key-review > [data-testid="stLayoutWrapper"] > [data-testid="stHorizontalBlock"] { flex-direction: column; }
+  .st-key-review > [data-testid="stLayoutWrapper"] > [data-testid="stHorizontalBlock"] > [data-testid="stColumn"] {
+    width: 100%; flex: 1 1 100%; min-width: 0; }
+}
+</style>"""
+MEASURES = {SAC_AREA: "dural sac area {:.0f} mm²", RECESS_HEIGHT: "recess height {:.1f} mm"}
+METHOD_NAMES = {"gradcam": "Grad-CAM", "gradcam++": "Grad-CAM++", "layercam": "LayerCAM", "eigencam": "EigenCAM"}
+
+
+EMPTY = """
+1. **Open a scan** above: DICOM files, a ZIP, a folder, NIfTI, or one axial picture. Or press *Try a simulated case*.
+2. The studio finds the five lumbar disc levels and, at each, the central canal and both lateral recesses.
+3. Every region gets a grade from 0 (normal) to 3 (severe) with its probability, and a heat map of the evidence.
+   You can move a box or choose another slice, and grade again.
+
+Nothing that identifies the patient is shown or kept: the scan stays in this computer's memory until you close the tab.
+"""
+
+
+def show_empty() -> None:
+    """What to do where no case is open."""
+    st.markdown(EMPTY)
+
+
+def show_summary(case: Case) -> None:
+    """The case's random name, how long it took, and what the reader should know about this scan."""
+    result = case.result
+    seconds = sum(result.timings_s.values())
+    st.markdown(f"**{case.name}** · {len(result.levels)} levels · model {result.model_version} · {seconds:.1f} s")
+    for note in result.notes:
+        st.info(note, icon=":material/info:")
+
+
+def show(case: Case, visitor: Visitor) -> None:
+    """Show the open case."""
+    volume = cases.volume_of(case, visitor)
+    st.html(LAYOUT)
+    with st.container(key="review"):
+        left, right = st.columns([5, 8], gap="medium")
+        with left:
+            cell = grade_table.show(
+                case.result.levels, first=Cell(*case.first), edited=case.edited, key=f"table-{case.name}"
+            )
+            _show_grade(case.result.levels[cell.level], cell.region)
+            _show_downloads(case, volume, cell)
+        with right:
+            if volume is None:
+                st.warning(cases.RELEASED)
+            elif not visitor.has_cookie:
+                st.warning("The browser sent no cookie, so the images cannot be shown. Allow cookies and reload.")
+            else:
+                _examine(visitor, cell)
+
+
+def _show_grade(report: LevelReport, region: Region) -> None:
+    graded = report.regions.get(region)
+    st.subheader(f"{level_name(report)} · {region.label}", anchor=False)
+    if graded is None:
+        st.write("This region was not found. Place a box in the viewer and press Regrade.")
+        return
+    st.html(_probability_bars(graded))
+    facts = [f"Expected grade {graded.expected_grade:.2f}"]
+    if graded.measure_value is not None:
+        facts.append(f"estimated {MEASURES[measure_of(region)].format(graded.measure_value)}")
+    st.caption(" · ".join([*facts, f"region found with confidence {graded.detection_confidence:.0%}"]))
+
+
+def _probability_bars(graded: RegionGrade) -> str:
+    rows = "".join(
+        f'<tr><th scope="row" style="text-align:left;font-weight:{700 if grade == graded.grade else 400};'
+        f'padding-right:.7rem;white-space:nowrap">{int(grade)} {html.escape(grade.label)}</th>'
+        f'<td style="width:100%"><div style="background:#1d4ed8;height:.7rem;border-radius:.2rem;'
+        f'width:{100 * probability:.1f}%;min-width:1px"></div></td>'
+        f'<td style="text-align:right;padding-left:.7rem;white-space:nowrap">{probability:.0%}</td></tr>'
+        for grade, probability in zip(Grade, graded.probabilities, strict=True)
+    )
+    return f'<table aria-label="Probability of each grade" style="width:100%;border:0">{rows}</table>'
+
+
+@st.fragment
+def _examine(visitor: Visitor, cell: Cell) -> None:
+    """Viewer, heat map and regrading: a fragment, so that scrolling does not run the whole page again."""
+    case = cases.current()
+    volume = cases.volume_of(case, visitor) if case else None
+    if case is None or volume is None:
+        st.warning(cases.RELEASED)
+        return
+    overlay = _choose_heat_map(case, volume, visitor, cell)
+    view = viewer.show(_scene(case, cell, overlay), volume, key=f"viewer-{case.name}")
+    _offer_regrade(case, volume, cell, view)
+
+
+def _choose_heat_map(case: Case, volume: Volume, visitor: Visitor, cell: Cell) -> viewer.Overlay | None:
+    graded = case.result.levels[cell.level].regions.get(cell.region)
+    shown, target_field, method_field = st.columns([2, 3, 3], vertical_alignment="bottom")
+    wanted = shown.toggle("Heat map", value=True, key="heat-map", disabled=graded is None)
+    predicted = graded.grade if graded else Grade.NORMAL
+    target = target_field.selectbox(
+        "Evidence for", list(Grade), index=int(predicted), key=f"target-{case.version}-{cell.level}-{cell.region}",
+        format_func=lambda grade: f"grade {int(grade)}, {grade.label}", disabled=not wanted,
+    )
+    method = method_field.selectbox(
+        "Method", list(METHODS), key="method", format_func=_method_name, disabled=not wanted
+    )
+    if not wanted or graded is None:
+        return None
+    with st.spinner("Computing the heat map …", show_time=False):
+        return cases.overlay(
+            case, volume, visitor, level=cell.level, region=cell.region, target=target, method=method
+        )
+
+
+def _method_name(method: str) -> str:
+    return METHOD_NAMES.get(method, method)
+
+
+def _scene(case: Case, cell: Cell, overlay: viewer.Overlay | None) -> viewer.Scene:
+    report = case.result.levels[cell.level]
+    graded = {region: report.regions.get(region) for region in Region}
+    boxes: dict[Region, Box | None] = {region: found.box if found else None for region, found in graded.items()}
+    key = f"{case.token}:{cell.level}:{case.version}"
+    return viewer.Scene(
+        token=case.token,
+        slice_index=report.slice_index,
+        jump=f"{key}:{cell.region}:{cell.click}",
+        boxes_key=key,
+        boxes_slice=report.slice_index,
+        boxes=boxes,
+        grades={region: found.grade if found else None for region, found in graded.items()},
+        selected=cell.region,
+        levels=[(each.level.value if each.level else "?", each.slice_index) for each in case.result.levels],
+        overlay=overlay,
+    )
+
+
+def _offer_regrade(case: Case, volume: Volume, cell: Cell, view: viewer.View) -> None:
+    report = case.result.levels[cell.level]
+    changed = bool(view.moved) or view.slice_index != report.slice_index
+    button, explanation = st.columns([1, 3], vertical_alignment="center")
+    pressed = button.button("Regrade", type="primary", disabled=not changed, icon=":material/refresh:")
+    explanation.caption(_regrade_explanation(report, view))
+    if not pressed:
+        return
+    try:
+        with st.spinner("Grading …"):
+            cases.regrade(case, volume, cell.level, view)
+    except Refusal as refusal:
+        st.error(str(refusal))
+        return
+    st.rerun()
+
+
+def _regrade_explanation(report: LevelReport, view: viewer.View) -> str:
+    what = [f"slice {view.slice_index + 1}"] if view.slice_index != report.slice_index else []
+    if view.moved:
+        what.append("the moved boxes")
+    if not what:
+        return f"To regrade {level_name(report)}, move a box or scroll to another slice."
+    return f"Grades {level_name(report)} again on {' and '.join(what)}."
+
+
+def _show_downloads(case: Case, volume: Volume | None, cell: Cell) -> None:
+    report, region = case.result.levels[cell.level], cell.region
+    stem = downloads.file_stem(case)
+    with st.container(horizontal=True):
+        st.download_button("JSON", case.json, f"{stem}.json", "application/json", on_click="ignore")
+        st.download_button("CSV", downloads.case_csv(case), f"{stem}.csv", "text/csv", on_click="ignore")
+        if volume is None:
+            return
+        method = st.session_state.get("method", next(iter(METHODS)))
+        if report.regions.get(region) is not None:
+            st.download_button(
+                "PNG of this region",
+                lambda: downloads.region_png(case, volume, cell.level, region, target=None, method=method),
+                f"{downloads.picture_name(case, report, region)}.png", "image/png", on_click="ignore",
+            )
+        st.download_button(
+            "All PNGs (ZIP)", lambda: downloads.all_pngs(case, volume, method=method), f"{stem}_pictures.zip",
+            "application/zip", on_click="ignore",
+        )

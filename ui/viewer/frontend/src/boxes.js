@@ -1,0 +1,149 @@
+/** Region boxes and the heat map, drawn over the slice in an SVG that follows zoom and pan. */
+const NAMES = { central_canal: "Canal", left_lateral_recess: "Left recess", right_lateral_recess: "Right recess" };
+const MIN_PX = 4; // the smallest box that can still be grabbed, in image pixels
+const svg = (name, attributes = {}) => {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  return element;
+};
+
+export class Boxes {
+  /**
+   * @param {SVGSVGElement} layer
+   * @param {{toCanvas, toImage}} mapping  between (row, column) pixels and canvas (x, y)
+   * @param {() => void} onMoved  called once a box was let go
+   * @param {(region: string) => void} onSelected
+   */
+  constructor(layer, mapping, { onMoved, onSelected }) {
+    Object.assign(this, { layer, mapping, onMoved, onSelected });
+    this.regions = [];
+    this.selected = null;
+    this.heat = null;
+    this.opacity = 0.5;
+  }
+
+  set(regions) {
+    this.regions = regions.map((region) => ({ ...region, box: region.box && [...region.box], moved: false }));
+  }
+
+  place(name, box) {
+    const region = this.regions.find((each) => each.region === name);
+    region.box = box;
+    region.moved = true;
+    this.onMoved();
+  }
+
+  draw({ proposed }) {
+    if (this.dragging) return this.#update();
+    const focused = this.layer.getRootNode().activeElement?.dataset?.region;
+    this.layer.replaceChildren();
+    if (this.heat && !proposed) this.layer.append(this.#heatImage());
+    for (const region of this.regions) if (region.box) this.layer.append(this.#group(region, proposed));
+    this.#update();
+    if (focused) this.layer.querySelector(`[data-region="${focused}"]`)?.focus();
+  }
+
+  #heatImage() {
+    return svg("image", { class: "lssv-heat", preserveAspectRatio: "none", href: this.heat.picture, "data-url": this.heat.url });
+  }
+
+  #group(region, proposed) {
+    const name = NAMES[region.region] ?? region.region;
+    const group = svg("g", {
+      class: `lssv-box lssv-${region.region}`, tabindex: 0, role: "button", "data-region": region.region,
+      "aria-label": `${name} box${region.grade == null ? "" : `, grade ${region.grade}`}. Arrow keys move it.`,
+    });
+    group.classList.toggle("lssv-selected", region.region === this.selected);
+    group.classList.toggle("lssv-proposed", proposed);
+    group.append(svg("rect", { class: "lssv-shape" }), svg("rect", { class: "lssv-grip", "data-part": "move" }));
+    const text = svg("text", { class: "lssv-name" });
+    text.textContent = region.grade == null || region.moved ? name : `${name} ${region.grade}`;
+    group.append(text);
+    for (const corner of ["00", "01", "10", "11"]) group.append(svg("rect", { class: "lssv-corner", "data-part": corner }));
+    group.addEventListener("pointerdown", (event) => this.#grab(event, region));
+    group.addEventListener("keydown", (event) => this.#nudge(event, region));
+    return group;
+  }
+
+  #update() {
+    if (this.heat) {
+      const image = this.layer.querySelector(".lssv-heat");
+      if (image) this.#fit(image, this.heat.box, { opacity: this.opacity });
+    }
+    for (const region of this.regions) {
+      const group = this.layer.querySelector(`g[data-region="${region.region}"]`);
+      if (!group) continue;
+      for (const rect of group.querySelectorAll(".lssv-shape, .lssv-grip")) this.#fit(rect, region.box);
+      const [x0, y0] = this.mapping.toCanvas(region.box[0], region.box[1]);
+      const [x1, y1] = this.mapping.toCanvas(region.box[2], region.box[3]);
+      const text = group.querySelector("text");
+      text.setAttribute("x", region.region === "right_lateral_recess" ? x0 : region.region === "left_lateral_recess" ? x1 : (x0 + x1) / 2);
+      text.setAttribute("y", region.region === "central_canal" ? y0 - 5 : y1 + 14);
+      for (const corner of group.querySelectorAll(".lssv-corner")) {
+        const [row, column] = corner.dataset.part;
+        corner.setAttribute("x", (column === "0" ? x0 : x1) - 4);
+        corner.setAttribute("y", (row === "0" ? y0 : y1) - 4);
+      }
+    }
+  }
+
+  #fit(element, box, more = {}) {
+    const [x0, y0] = this.mapping.toCanvas(box[0], box[1]);
+    const [x1, y1] = this.mapping.toCanvas(box[2], box[3]);
+    const all = { x: x0, y: y0, width: Math.max(x1 - x0, 0), height: Math.max(y1 - y0, 0), ...more };
+    for (const [key, value] of Object.entries(all)) element.setAttribute(key, value);
+  }
+
+  #grab(event, region) {
+    event.preventDefault();
+    event.stopPropagation();
+    this.onSelected(region.region);
+    const part = event.target.dataset.part ?? "move";
+    const start = { at: this.#pixel(event), box: [...region.box] };
+    const drag = (move) => {
+      this.dragging = true;
+      region.box = dragged(start, this.#pixel(move), part);
+      region.moved = true;
+      this.#update();
+    };
+    const drop = () => {
+      window.removeEventListener("pointermove", drag);
+      window.removeEventListener("pointerup", drop);
+      const wasDragged = this.dragging;
+      this.dragging = false;
+      if (wasDragged) this.onMoved();
+    };
+    window.addEventListener("pointermove", drag);
+    window.addEventListener("pointerup", drop);
+  }
+
+  #nudge(event, region) {
+    const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
+    if (!step) {
+      if (event.key === "Enter" || event.key === " ") this.onSelected(region.region);
+      return;
+    }
+    event.preventDefault();
+    event.stopPropagation();
+    region.box = region.box.map((value, i) => value + step[i % 2]);
+    region.moved = true;
+    this.onMoved();
+  }
+
+  #pixel(event) {
+    const edges = this.layer.getBoundingClientRect();
+    return this.mapping.toImage(event.clientX - edges.left, event.clientY - edges.top);
+  }
+}
+
+/** The box after the pointer went from `start.at` to `now` (row, column), holding its middle or one corner. */
+function dragged(start, now, part) {
+  const [rows, columns] = [now[0] - start.at[0], now[1] - start.at[1]];
+  const box = [...start.box];
+  if (part === "move") return box.map((value, i) => value + (i % 2 ? columns : rows));
+  if (part[0] === "0") box[0] = Math.min(box[0] + rows, box[2] - MIN_PX);
+  else box[2] = Math.max(box[2] + rows, box[0] + MIN_PX);
+  if (part[1] === "0") box[1] = Math.min(box[1] + columns, box[3] - MIN_PX);
+  else box[3] = Math.max(box[3] + columns, box[1] + MIN_PX);
+  return box;
+}

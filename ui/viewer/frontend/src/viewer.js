@@ -1,0 +1,401 @@
+/** The CT viewer: one axial stack with window, zoom, pan, length, region boxes, a heat map and a sagittal scout. */
+import { Enums, RenderingEngine, getRenderingEngine, init as initCore, utilities } from "@cornerstonejs/core";
+import {
+  Enums as ToolEnums, LengthTool, PanTool, StackScrollTool, ToolGroupManager, WindowLevelTool, ZoomTool, addTool,
+  annotation, init as initTools,
+} from "@cornerstonejs/tools";
+import { Boxes } from "./boxes.js";
+import { heatPicture } from "./heat.js";
+import { imageId, loadOverlay, loadVolume, registerPixels, releaseVolume } from "./pixels.js";
+import { Scout } from "./scout.js";
+
+const PRESETS = { soft: { width: 400, level: 40 }, bone: { width: 1800, level: 450 } };
+const MODES = { window: WindowLevelTool, pan: PanTool, zoom: ZoomTool, length: LengthTool };
+const MODE_LABELS = { window: "Window", pan: "Pan", zoom: "Zoom", length: "Length" };
+const REPORT_AFTER_MS = 350; // scrolling tells Python where it stopped, not every slice on the way
+const PLACED_BOX_MM = 18;
+const SPINE_MM = 150; // what is first in view around the boxes: a vertebra with its muscles
+const HELP =
+  "Wheel or arrow up and down: slices. Page up and down: five slices. Home, End: first and last. 1: soft window. " +
+  "2: bone window. S: zoom to the spine. Left and right: brightness. W, P, Z, L: drag to window, pan, zoom or measure. Plus, minus: zoom. " +
+  "0: whole slice. Delete: remove lengths.";
+
+let started = false;
+function startCornerstone() {
+  if (started) return;
+  initCore();
+  initTools();
+  registerPixels();
+  for (const tool of [StackScrollTool, ...Object.values(MODES)]) addTool(tool);
+  started = true;
+}
+
+let created = 0;
+
+const element = (tag, attributes = {}, ...children) => {
+  const made = document.createElement(tag);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  made.append(...children);
+  return made;
+};
+
+export class Viewer {
+  /** @param {(view: {slice: number, boxes: object}) => void} report  tells Python what is in view */
+  constructor(parent, report) {
+    startCornerstone();
+    this.report = report;
+    this.id = `lss-${++created}`;
+    this.mode = "window";
+    this.#build(parent);
+    this.engine = new RenderingEngine(this.id);
+    this.engine.enableElement({ viewportId: this.id, type: Enums.ViewportType.STACK, element: this.port });
+    this.viewport = this.engine.getViewport(this.id);
+    this.#startTools();
+    this.#listen();
+  }
+
+  // ---- what Python sends -------------------------------------------------------------------------------------
+
+  /** Bring the viewer to what Python describes; called at every rerun, also when nothing changed. */
+  async update(data) {
+    this.data = data;
+    try {
+      await this.#showVolume(data);
+      this.#showBoxes(data);
+      await this.#showHeat(data.overlay);
+      this.#say("");
+    } catch (error) {
+      this.#say(error.message, "alert");
+    }
+  }
+
+  async #showVolume(data) {
+    const { volume: description, jump, slice } = data;
+    if (this.volume?.url !== description.url) {
+      this.#say("Loading the images …");
+      const volume = await loadVolume(description);
+      if (this.data !== data) return;
+      const before = this.volume;
+      this.volume = volume;
+      const ids = Array.from({ length: volume.slices }, (_, i) => imageId(volume, i));
+      await this.viewport.setStack(ids, slice);
+      annotation.state.removeAllAnnotations();
+      this.slider.max = volume.slices - 1;
+      this.jump = jump;
+      this.preset("soft");
+      this.unframed = true;
+      if (before) releaseVolume(before);
+      this.root.dataset.ready = "true";
+    } else if (this.jump !== jump) {
+      this.jump = jump;
+      await this.scrollTo(slice);
+    }
+  }
+
+  #showBoxes(data) {
+    const { boxes, levels, selected } = data;
+    if (boxes.key !== this.boxesKey) {
+      this.boxesKey = boxes.key;
+      this.boxes.set(boxes.regions);
+    }
+    if (this.unframed) this.frameSpine();
+    this.boxes.selected = selected;
+    const known = this.boxes.regions.find((region) => region.region === "central_canal" && region.box);
+    const middle = known
+      ? [(known.box[0] + known.box[2]) / 2, (known.box[1] + known.box[3]) / 2]
+      : [this.volume.rows / 2, this.volume.columns / 2];
+    this.scout.show(this.volume, middle, levels);
+    this.scout.paint(this.voi);
+    this.#refresh();
+  }
+
+  async #showHeat(overlay) {
+    if (!overlay) this.boxes.heat = null;
+    else if (this.boxes.heat?.url !== overlay.url) {
+      const values = await loadOverlay(overlay);
+      if (this.data?.overlay?.url !== overlay.url) return;
+      const picture = heatPicture(values, overlay.rows, overlay.columns);
+      this.boxes.heat = { url: overlay.url, box: overlay.box, picture };
+    }
+    this.opacityField.hidden = !overlay;
+    this.#refresh();
+  }
+
+  // ---- what the user does -----------------------------------------------------------------------------------
+
+  get slice() { return this.viewport.getCurrentImageIdIndex(); }
+
+  async scrollTo(slice) {
+    const target = Math.min(Math.max(slice, 0), this.volume.slices - 1);
+    if (target !== this.slice) await this.viewport.setImageIdIndex(target);
+    this.viewport.setProperties({ voiRange: utilities.windowLevel.toLowHighRange(this.voi.width, this.voi.level) });
+    this.viewport.render();
+    this.#moved();
+  }
+
+  preset(name) { this.window(PRESETS[name]); }
+
+  window({ width, level }) {
+    this.voi = { width: Math.max(width, 1), level };
+    this.viewport.setProperties({ voiRange: utilities.windowLevel.toLowHighRange(this.voi.width, level) });
+    this.viewport.render();
+  }
+
+  zoom(factor) {
+    this.viewport.setZoom(this.viewport.getZoom() * factor);
+    this.viewport.render();
+  }
+
+  reset() {
+    this.viewport.resetCamera();
+    this.preset("soft");
+  }
+
+  /** Zoom to the boxes and what lies around them. */
+  frameSpine() {
+    this.unframed = false;
+    this.viewport.resetCamera();
+    const centres = this.boxes.regions.filter((each) => each.box).map(({ box }) => [(box[0] + box[2]) / 2, (box[1] + box[3]) / 2]);
+    if (!centres.length) return;
+    const [row, column] = [0, 1].map((axis) => centres.reduce((sum, centre) => sum + centre[axis], 0) / centres.length);
+    const { focalPoint, position } = this.viewport.getCamera();
+    const target = [column * this.volume.spacing[1], row * this.volume.spacing[0], focalPoint[2]];
+    const shorter = Math.min(this.port.clientWidth, this.port.clientHeight);
+    this.viewport.setCamera({
+      focalPoint: target,
+      position: position?.map((value, axis) => value + target[axis] - focalPoint[axis]),
+      parallelScale: ((SPINE_MM / 2) * this.port.clientHeight) / shorter, // half the height in view, in mm
+    });
+    this.viewport.render();
+  }
+
+  /** Choose what a drag with the left button does. */
+  choose(mode) {
+    // A tool must let go of the left button before another takes it, or both react to the same drag.
+    for (const tool of Object.values(MODES)) this.tools.setToolPassive(tool.toolName);
+    this.mode = mode;
+    this.#bindTools();
+    for (const button of this.modeButtons) button.setAttribute("aria-pressed", button.dataset.mode === mode);
+  }
+
+  clearLengths() {
+    annotation.state.removeAllAnnotations();
+    this.viewport.render();
+  }
+
+  #placeBox(region) {
+    const middle = this.#toImage(this.port.clientWidth / 2, this.port.clientHeight / 2);
+    const half = [0, 1].map((axis) => PLACED_BOX_MM / this.volume.spacing[axis] / 2);
+    this.boxes.place(region, [middle[0] - half[0], middle[1] - half[1], middle[0] + half[0], middle[1] + half[1]]);
+  }
+
+  // ---- building ---------------------------------------------------------------------------------------------
+
+  #build(parent) {
+    this.port = element("div", { class: "lssv-port" });
+    this.layer = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+    this.layer.setAttribute("class", "lssv-layer");
+    this.captions = Object.fromEntries(
+      ["where", "window", "message"].map((name) => [name, element("div", { class: `lssv-text lssv-${name}` })]),
+    );
+    this.captions.message.setAttribute("role", "status");
+    const sides = [["left", "R"], ["right", "L"], ["top", "A"], ["bottom", "P"]].map(([side, letter]) =>
+      element("div", { class: `lssv-text lssv-side lssv-${side}`, "aria-hidden": "true" }, letter));
+    this.stage = element(
+      "div",
+      { class: "lssv-stage", tabindex: 0, role: "application", "aria-label": `CT slice viewer. ${HELP}` },
+      this.port, this.layer, ...sides, ...Object.values(this.captions),
+    );
+    const side = element("div", { class: "lssv-aside" });
+    this.scout = new Scout(side, (slice) => this.scrollTo(slice));
+    this.legend = element("div", { class: "lssv-legend", role: "group", "aria-label": "Regions" });
+    side.append(this.legend);
+    this.root = element("div", { class: "lssv", "data-ready": "false" }, this.#toolbar(),
+      element("div", { class: "lssv-main" }, this.stage, side), this.#sliceField(), this.#help());
+    parent.replaceChildren(this.root);
+    this.boxes = new Boxes(
+      this.layer,
+      { toCanvas: (row, column) => this.#toCanvas(row, column), toImage: (x, y) => this.#toImage(x, y) },
+      { onMoved: () => { this.#refresh(); this.#moved(); }, onSelected: (region) => this.#select(region) },
+    );
+  }
+
+  #toolbar() {
+    const button = (label, action, attributes = {}) => {
+      const made = element("button", { type: "button", ...attributes }, label);
+      made.addEventListener("click", action);
+      return made;
+    };
+    this.modeButtons = Object.keys(MODES).map((mode) =>
+      button(MODE_LABELS[mode], () => this.choose(mode), { "data-mode": mode, "aria-pressed": mode === this.mode }));
+    const windows = element("div", { role: "group", "aria-label": "Window" },
+      button("Soft", () => this.preset("soft"), { title: "Width 400, level 40 (key 1)" }),
+      button("Bone", () => this.preset("bone"), { title: "Width 1800, level 450 (key 2)" }),
+      button("Spine", () => this.frameSpine(), { title: "Zoom to the boxes (key S)" }),
+      button("Whole", () => this.reset(), { title: "Fit the whole slice, soft window (key 0)" }),
+      button("Clear lengths", () => this.clearLengths(), { title: "Remove all lengths (Delete)" }));
+    const slider = element("input", { type: "range", min: 0, max: 100, value: 50, "aria-label": "Heat map opacity" });
+    slider.addEventListener("input", () => { this.boxes.opacity = slider.value / 100; this.#refresh(); });
+    this.opacityField = element("label", { class: "lssv-opacity" }, "Heat map opacity ", slider);
+    this.opacityField.hidden = true;
+    return element("div", { class: "lssv-bar", role: "toolbar", "aria-label": "Viewer tools" },
+      element("div", { role: "group", "aria-label": "Drag with the left button" }, ...this.modeButtons),
+      windows, this.opacityField);
+  }
+
+  #sliceField() {
+    this.slider = element("input", { type: "range", min: 0, max: 0, value: 0, "aria-label": "Slice, foot to head" });
+    this.slider.addEventListener("input", () => this.scrollTo(Number(this.slider.value)));
+    return element("label", { class: "lssv-slices" }, element("span", {}, "Slice"), this.slider);
+  }
+
+  #help() {
+    return element("details", { class: "lssv-help" }, element("summary", {}, "Keys and mouse"),
+      element("p", {}, `${HELP} Drag a box to move it, its corners to size it.`));
+  }
+
+  #startTools() {
+    this.tools = ToolGroupManager.createToolGroup(this.id);
+    this.tools.addTool(StackScrollTool.toolName, { invert: true });
+    for (const tool of Object.values(MODES)) this.tools.addTool(tool.toolName);
+    this.tools.addViewport(this.id, this.id);
+    this.#bindTools();
+  }
+
+  #bindTools() {
+    const { Primary, Auxiliary, Secondary, Wheel } = ToolEnums.MouseBindings;
+    const buttons = { pan: [{ mouseButton: Auxiliary }], zoom: [{ mouseButton: Secondary }] };
+    for (const [mode, tool] of Object.entries(MODES)) {
+      const bindings = [...(buttons[mode] ?? []), ...(mode === this.mode ? [{ mouseButton: Primary }] : [])];
+      if (bindings.length) this.tools.setToolActive(tool.toolName, { bindings });
+    }
+    this.tools.setToolActive(StackScrollTool.toolName, { bindings: [{ mouseButton: Wheel }] });
+  }
+
+  #listen() {
+    this.port.addEventListener(Enums.Events.IMAGE_RENDERED, () => this.#refresh());
+    this.port.addEventListener(Enums.Events.STACK_NEW_IMAGE, () => this.#moved());
+    this.port.addEventListener(Enums.Events.VOI_MODIFIED, ({ detail }) => this.#windowed(detail.range));
+    this.port.addEventListener("contextmenu", (event) => event.preventDefault());
+    this.stage.addEventListener("keydown", (event) => this.#key(event));
+    this.stage.addEventListener("pointerdown", () => this.stage.focus({ preventScroll: true }));
+    this.layer.addEventListener("wheel", (event) => {
+      event.preventDefault();
+      this.scrollTo(this.slice - Math.sign(event.deltaY));
+    }, { passive: false });
+    this.resizing = new ResizeObserver(() => this.#resize());
+    this.resizing.observe(this.port);
+  }
+
+  #resize() {
+    if (!this.volume || !this.port.clientWidth) return;
+    this.engine.resize(true, true);
+    this.#refresh();
+  }
+
+  #windowed({ lower, upper }) {
+    this.voi = utilities.windowLevel.toWindowLevel(lower, upper);
+    this.voi = { width: this.voi.windowWidth, level: this.voi.windowCenter };
+    clearTimeout(this.painting);
+    this.painting = setTimeout(() => this.scout.paint(this.voi), 60);
+  }
+
+  #key(event) {
+    if (event.target !== this.stage || event.ctrlKey || event.metaKey || event.altKey || !this.volume) return;
+    const { width, level } = this.voi;
+    const actions = {
+      ArrowUp: () => this.scrollTo(this.slice + 1), ArrowDown: () => this.scrollTo(this.slice - 1),
+      PageUp: () => this.scrollTo(this.slice + 5), PageDown: () => this.scrollTo(this.slice - 5),
+      Home: () => this.scrollTo(0), End: () => this.scrollTo(this.volume.slices - 1),
+      ArrowLeft: () => this.window({ width, level: level + 10 }),
+      ArrowRight: () => this.window({ width, level: level - 10 }),
+      1: () => this.preset("soft"), 2: () => this.preset("bone"), 0: () => this.reset(),
+      w: () => this.choose("window"), p: () => this.choose("pan"), z: () => this.choose("zoom"),
+      l: () => this.choose("length"), s: () => this.frameSpine(), "+": () => this.zoom(1.2), "=": () => this.zoom(1.2),
+      "-": () => this.zoom(1 / 1.2), Delete: () => this.clearLengths(), Backspace: () => this.clearLengths(),
+    };
+    const action = actions[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+    if (!action) return;
+    event.preventDefault();
+    event.stopPropagation(); // Streamlit has single-key shortcuts of its own
+    action();
+  }
+
+  // ---- following what is in view ----------------------------------------------------------------------------
+
+  #toCanvas(row, column) {
+    const [rows, columns] = this.volume.spacing;
+    return this.viewport.worldToCanvas([column * columns, row * rows, this.volume.positions[this.slice]]);
+  }
+
+  #toImage(x, y) {
+    const world = this.viewport.canvasToWorld([x, y]);
+    return [world[1] / this.volume.spacing[0], world[0] / this.volume.spacing[1]];
+  }
+
+  #refresh() {
+    if (!this.volume || !this.data) return;
+    const { slice, volume } = this;
+    this.boxes.draw({ proposed: slice !== this.data.boxes.slice });
+    this.scout.mark(slice);
+    this.slider.value = slice;
+    const where = `Slice ${slice + 1} of ${volume.slices}`;
+    this.slider.setAttribute("aria-valuetext", where);
+    const level = this.data.levels.find((each) => each.slice === slice);
+    const away = volume.positions[slice] - volume.positions[0];
+    this.captions.where.textContent = `${where}${level ? ` · ${level.label}` : ""}\n${away.toFixed(1)} mm from the lowest`;
+    const [width, center] = [this.voi.width, this.voi.level].map(Math.round);
+    this.captions.window.textContent = `W ${width} L ${center}${volume.hounsfield ? "" : "\nno Hounsfield units"}`;
+    Object.assign(this.root.dataset, { slice, windowWidth: width, windowLevel: center });
+    this.#drawLegend();
+  }
+
+  #drawLegend() {
+    const rows = this.boxes.regions.map(({ region, label, box, moved }) => {
+      const state = box ? (moved ? " (moved)" : "") : ": place a box";
+      const button = element("button", {
+        type: "button", class: `lssv-key lssv-${region}`, "aria-pressed": region === this.boxes.selected,
+      }, `${label}${state}`);
+      button.addEventListener("click", () => (box ? this.#select(region) : this.#placeBox(region)));
+      return button;
+    });
+    const text = rows.map((row) => row.outerHTML).join("");
+    if (text === this.legendText) return; // keep the buttons, and with them the keyboard focus
+    this.legendText = text;
+    this.legend.replaceChildren(...rows);
+  }
+
+  #select(region) {
+    this.boxes.selected = region;
+    this.#refresh();
+  }
+
+  #moved() {
+    clearTimeout(this.reporting);
+    this.reporting = setTimeout(() => {
+      if (!this.boxesKey) return; // still loading
+      const boxes = Object.fromEntries(
+        this.boxes.regions.filter((each) => each.box).map(({ region, box }) => [region, box]));
+      const moved = this.boxes.regions.filter((each) => each.moved).map((each) => each.region);
+      const view = { slice: this.slice, boxes, moved, key: this.boxesKey };
+      if (JSON.stringify(view) === this.reported) return;
+      this.reported = JSON.stringify(view);
+      this.report(view);
+    }, REPORT_AFTER_MS);
+  }
+
+  #say(text, role = "status") {
+    this.captions.message.textContent = text;
+    this.captions.message.setAttribute("role", role);
+  }
+
+  close() {
+    clearTimeout(this.reporting);
+    clearTimeout(this.painting);
+    this.resizing.disconnect();
+    this.data = null; // answers that are still on their way find nobody to show them to
+    ToolGroupManager.destroyToolGroup(this.id);
+    getRenderingEngine(this.id)?.destroy();
+    if (this.volume) releaseVolume(this.volume);
+  }
+}

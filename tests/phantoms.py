@@ -19,6 +19,7 @@ from lss_core.vocabulary import Region
 PIXEL_MM, SPACING_MM = 1.5, 2.0
 MARKER_HU = {Region.CENTRAL_CANAL: 1200, Region.LEFT_LATERAL_RECESS: 900, Region.RIGHT_LATERAL_RECESS: 700}
 DISC_HU, LUMBOSACRAL_HU, THORACIC_HU = 250, 400, -100
+WING_HU = 500
 TINY_CLASSIFIER = ClassifierConfig(backbone="test_resnet", hidden=16, dropout=0.0)
 
 
@@ -28,7 +29,7 @@ def marked_volume(
     """Soft tissue with a canal at row 70 + offset, column 64 + offset, recesses 12 mm beside it, and disc markers.
 
     Args:
-        discs: slice index to marker HU, in front of the canal.
+        discs: slice index to marker HU, in front of the canal; sacral wings lie below a lumbosacral one.
     """
     hu = np.full((slices, size, size), 40, np.int16)
     row, col = 70 + offset[0], 64 + offset[1]
@@ -37,6 +38,10 @@ def marked_volume(
         hu[:, row - 1 : row + 2, middle - 1 : middle + 2] = MARKER_HU[region]
     for index, value in (discs or {}).items():
         hu[index, row - 7 : row - 4, col - 10 : col + 11] = value
+        if value == LUMBOSACRAL_HU:
+            for side in (-1, 1):                                    # wings of the sacrum below, 35 mm beside the canal
+                middle = col + 24 * side
+                hu[: index - 1, row - 20 : row - 7, middle - 4 : middle + 5] = WING_HU
     return Volume(
         hu=hu, positions_mm=np.arange(slices) * SPACING_MM, pixel_spacing_mm=(PIXEL_MM, PIXEL_MM),
         slice_thickness_mm=SPACING_MM, sop_instance_uids=tuple(f"1.2.{i}" for i in range(slices)), series_uid="1.2",

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,9 +14,10 @@ from lss_core.grading.levels import (
     name_discs,
     trace_canal,
 )
+from lss_core.grading.sacrum import wing_share, wings_below
 from lss_core.imaging.straighten import DEPTHS_MM, EXTENSION_MM, SLAB_OFFSETS_MM, CanalLine, extend_line, straighten
 from lss_core.vocabulary import DiscLevel
-from tests.phantoms import DISC_HU, LUMBOSACRAL_HU, THORACIC_HU, MarkerDetector, MarkerLevels, marked_volume
+from tests.phantoms import DISC_HU, LUMBOSACRAL_HU, THORACIC_HU, WING_HU, MarkerDetector, MarkerLevels, marked_volume
 
 CONFIG = LevelsConfig()
 FIVE = {12: LUMBOSACRAL_HU, 29: DISC_HU, 47: DISC_HU, 65: DISC_HU, 83: DISC_HU}
@@ -25,8 +28,10 @@ def straight_line(volume):
     return CanalLine(volume.positions_mm, np.full(n, 70 * 1.5), np.full(n, 64 * 1.5))
 
 
-def peaks(*positions, lumbosacral=None, thoracic=()):
-    return [DiscPeak(p, 0.9, 0.9 if p == lumbosacral else 0.0, 0.9 if p in thoracic else 0.0) for p in positions]
+def peaks(*positions, lumbosacral=-1, thoracic=()):
+    return [
+        DiscPeak(p, 0.9, 0.0, 0.9 if p in thoracic else 0.0, wings=0.4 if p <= lumbosacral else 0.0) for p in positions
+    ]
 
 
 def names(discs):
@@ -51,9 +56,37 @@ def test_an_unseen_disc_still_counts():
 
 
 def test_a_weak_lumbosacral_disc_names_nothing():
-    weak = [DiscPeak(20, 0.9, CONFIG.lumbosacral_threshold - 0.01, 0.0), DiscPeak(55, 0.9, 0.0, 0.0)]
+    weak = [DiscPeak(20, 0.9, 0.0, 0.0, wings=CONFIG.sacrum_threshold - 0.01), DiscPeak(55, 0.9, 0.0, 0.0)]
     assert names(weak) == [None, None]
     assert names([]) == []
+
+
+def test_the_network_supports_faint_wings_but_does_not_replace_them():
+    faint = [DiscPeak(20, 0.9, 0.9, 0.0, wings=0.06), DiscPeak(55, 0.9, 0.0, 0.0)]
+    absent = [DiscPeak(20, 0.9, 0.9, 0.0, wings=0.0), DiscPeak(55, 0.9, 0.0, 0.0)]
+    assert names(faint) == [DiscLevel.L5_S1, DiscLevel.L4_5]
+    assert names(absent) == [None, None]
+
+
+def test_bone_beside_an_upper_disc_does_not_make_it_lumbosacral():
+    discs = peaks(20, 55, 92, 128, lumbosacral=20)
+    discs[3] = replace(discs[3], wings=0.4)
+    assert names(discs)[0] is DiscLevel.L5_S1
+
+
+def test_soft_tissue_as_dense_as_marrow_is_no_wing():
+    volume = marked_volume(discs={50: LUMBOSACRAL_HU})
+    line = straight_line(volume)
+    assert wings_below(wing_share(volume, line), volume.positions_mm, 100.0) > 0.5
+    enhanced = replace(volume, hu=np.where(volume.hu == WING_HU, 210, volume.hu).astype(np.int16))
+    assert wing_share(enhanced, line).max() == 0.0
+
+
+def test_wings_on_one_side_alone_do_not_count():
+    volume = marked_volume(discs={50: LUMBOSACRAL_HU})
+    hu = volume.hu.copy()
+    hu[:, :, 80:] = 40
+    assert wing_share(replace(volume, hu=hu), straight_line(volume)).max() == 0.0
 
 
 def test_of_two_peaks_closer_than_discs_the_better_chain_stays():

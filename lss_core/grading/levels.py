@@ -1,13 +1,14 @@
 """Which slices are discs, and which disc each is: the canal is followed, the spine straightened, discs are counted.
 
-Levels are counted upward from the L5/S1 disc. Where the network does not recognise that disc, or the volume ends at it,
-levels stay unknown; they are never guessed from the top.
+Levels are counted upward from the L5/S1 disc: the one above the sacral wings. The wings are measured on the bone, since
+a network trained on simulated sacra does not know every real one; it may only support them. Where the sacrum is not in
+view, levels stay unknown; they are never guessed from the top.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -18,6 +19,7 @@ from torch.nn.functional import interpolate, pad
 
 from lss_core.grading.checkpoint import configuration_from
 from lss_core.grading.detector import SliceFinding
+from lss_core.grading.sacrum import wing_share, wings_below
 from lss_core.imaging.straighten import (
     DEPTHS_MM,
     PITCH_MM,
@@ -43,7 +45,8 @@ class LevelsConfig:
     width: int = 24
     depth: int = 4                          # halvings
     threshold: float = 0.3                  # least heat of a reported disc
-    lumbosacral_threshold: float = 0.4      # least heat of the disc from which the others are counted
+    sacrum_threshold: float = 0.2           # least evidence of the sacrum under the disc from which others are counted
+    least_wings: float = 0.04               # below this share of bone, the network's opinion does not count
     thoracic_threshold: float = 0.5
     nearest_mm: float = 18.0                # discs closer than this are one
     farthest_mm: float = 52.0               # a wider gap holds a disc that was not seen
@@ -109,6 +112,8 @@ def find_levels(network: LevelNetwork, volume: Volume, line: CanalLine) -> list[
     with torch.inference_mode():
         heat = network(torch.from_numpy(level_image(straightened))[None])[0].sigmoid().numpy()
     discs = find_discs(heat, straightened.positions_mm, network.config)
+    shares = wing_share(volume, line)
+    discs = [replace(disc, wings=wings_below(shares, volume.positions_mm, disc.position_mm)) for disc in discs]
     return [
         DiscFinding(disc.position_mm, int(np.argmin(np.abs(volume.positions_mm - disc.position_mm))), disc.heat, level)
         for disc, level in name_discs(discs, network.config)
@@ -117,12 +122,13 @@ def find_levels(network: LevelNetwork, volume: Volume, line: CanalLine) -> list[
 
 @dataclass(frozen=True)
 class DiscPeak:
-    """A peak of the heat along the canal, with the heats of being L5/S1 and of being thoracic beside it."""
+    """A peak of the heat along the canal, with what speaks for its being L5/S1 or thoracic."""
 
     position_mm: float
     heat: float
     lumbosacral: float
     thoracic: float
+    wings: float = 0.0          # share of bone where sacral wings would lie, under this disc
 
 
 def find_discs(heat: np.ndarray, positions_mm: np.ndarray, config: LevelsConfig) -> list[DiscPeak]:
@@ -168,13 +174,28 @@ def _best_chain(peaks: Sequence[DiscPeak], config: LevelsConfig) -> list[DiscPea
     return chain[::-1]
 
 
+def _lumbosacral(discs: Sequence[DiscPeak], config: LevelsConfig) -> int | None:
+    """Index of the L5/S1 disc: the uppermost of the lowest run of discs with sacrum beneath them (S1/2 is such too)."""
+    sacral = [_sacrum_evidence(disc, config) >= config.sacrum_threshold for disc in discs]
+    if True not in sacral:
+        return None
+    at = sacral.index(True)
+    while at + 1 < len(discs) and sacral[at + 1]:
+        at += 1
+    return at
+
+
+def _sacrum_evidence(disc: DiscPeak, config: LevelsConfig) -> float:
+    return disc.wings + (0.5 * disc.lumbosacral if disc.wings >= config.least_wings else 0.0)
+
+
 def name_discs(discs: Sequence[DiscPeak], config: LevelsConfig) -> list[tuple[DiscPeak, DiscLevel | None]]:
     """Count upward from L5/S1 where it is recognised; otherwise leave out thoracic discs and name none.
 
     A gap wider than `farthest_mm` counts as one unseen disc, so that those above it keep their names.
     """
-    start = max(range(len(discs)), key=lambda k: discs[k].lumbosacral, default=None)
-    if start is None or discs[start].lumbosacral < config.lumbosacral_threshold:
+    start = _lumbosacral(discs, config)
+    if start is None:
         return [(disc, None) for disc in discs if disc.thoracic < config.thoracic_threshold]
     named: list[tuple[DiscPeak, DiscLevel | None]] = []
     count = 0

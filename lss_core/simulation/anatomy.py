@@ -10,7 +10,7 @@ the rendered labels (`truth.py`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -115,6 +115,22 @@ def sample_patient(rng: np.random.Generator) -> Patient:
         texture_seed=int(rng.integers(2**31)),
         lumbosacral_transition=transition,
     )
+
+
+def worn(patient: Patient, rng: np.random.Generator) -> Patient:
+    """The same patient with spondylosis: discs narrowed to a slit, dense endplates, osteophytes, vacuum."""
+    vertebrae, discs, hu = patient.vertebrae.copy(), patient.discs.copy(), patient.hu.copy()
+    lost = discs[:8, 1] * rng.uniform(0.0, 0.85, 8)  # of the discs from T10/11 to L5/S1
+    top, bottom = vertebrae[:, 0] + vertebrae[:, 1] / 2, vertebrae[:, 0] - vertebrae[:, 1] / 2
+    bottom[:8] -= lost / 2
+    top[1:9] += lost / 2
+    vertebrae[:, 0], vertebrae[:, 1] = (top + bottom) / 2, top - bottom
+    vertebrae[:8, 18] += (rng.random(8) < 0.7) * rng.gamma(2.0, 1.6, 8)
+    discs[:8, 1] -= lost
+    vacuum = rng.random(8) < 0.4
+    discs[:8, 3] = np.where(vacuum, rng.uniform(0.4, 1.6, 8), discs[:8, 3])
+    hu[LABELS.index("endplate")] = rng.uniform(450, 1000)
+    return replace(patient, vertebrae=vertebrae, discs=discs, hu=hu)
 
 
 def _discs(rng: np.random.Generator, wear: float, size: float, height: np.ndarray) -> np.ndarray:

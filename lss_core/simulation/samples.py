@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lss_core.imaging.volume import StoredPlane, Volume
-from lss_core.simulation.anatomy import DISCS, Patient, sample_patient
+from lss_core.simulation.anatomy import DISCS, Patient, sample_patient, worn
 from lss_core.simulation.render import Acquisition, detect, expose, sample_acquisition
 from lss_core.simulation.truth import RegionTruth, SpinePlane, measure_slice
 from lss_core.vocabulary import Box, DiscLevel, Region
@@ -17,6 +17,7 @@ NEIGHBOUR_MM = 3.0
 FINEST_PIXEL_MM = 0.45  # rendering a crop finer than this buys nothing after the kernel's blur
 AXIAL_PIXEL_MM = 1.5
 COARSE_PIXEL_MM = 2.0
+WORN_SHARE = 0.45  # of coarse volumes: discs that are hardly there are the hard ones to find
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,8 @@ def sample_axial(rng: np.random.Generator, patient: Patient, acquisition: Acquis
 def sample_coarse_volume(rng: np.random.Generator) -> CoarseVolume:
     """A coarse volume of a new patient over a random stretch of the spine, with or without the sacrum."""
     patient = sample_patient(rng)
+    if rng.random() < WORN_SHARE:
+        patient = worn(patient, rng)
     acquisition = sample_acquisition(rng, patient)
     spacing = max(acquisition.slice_spacing_mm, 2.0)
     z_low, z_high = _stretch(patient, rng)

@@ -239,6 +239,7 @@ class SagittalStream(_Stream):
         straightened = straighten(coarse.volume, jittered_line(coarse, rng))
         image = level_image(Straightened(vary_hu(straightened.hu, rng), straightened.positions_mm))
         heat = disc_heat(coarse, straightened)
+        image = np.clip(image * rng.normal(1.0, 0.18) + rng.normal(0.0, 0.06), 0, 1).astype(np.float32)
         if rng.random() < 0.5:
             image = image[::-1]                                     # left and right slabs exchanged
         return _fixed_rows(np.ascontiguousarray(image), heat, self._rows, rng)

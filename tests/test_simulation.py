@@ -1,6 +1,8 @@
 """The simulated CT: same seed same scan, truth measured on labels, grades that follow from measures."""
 
 import csv
+import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from lss_core.simulation import tissue
 from lss_core.simulation.anatomy import LABELS, sample_patient
 from lss_core.simulation.render import Acquisition, detect, expose, sample_acquisition, trace
 from lss_core.simulation.samples import render_level, sample_axial, sample_coarse_volume
-from lss_core.simulation.series import REFERENCE_COLUMNS, patient_seed, simulate_series, write_simulated
+from lss_core.simulation.series import REFERENCE_COLUMNS, patient_seed, simulate_series, write_dicom, write_simulated
 from lss_core.simulation.truth import measure_slice
 from lss_core.vocabulary import GRADE_BOUNDS, RECESS_HEIGHT, SAC_AREA, DiscLevel, Grade, Region, grade_of_measure
 
@@ -178,3 +180,11 @@ def test_written_series_is_marked_simulated_and_reads_back_as_rendered(tmp_path:
     assert {row["sop_instance_uid"] for row in rows} <= set(volume.sop_instance_uids)
     for row in rows:
         assert int(row["grade"]) == grade_of_measure(row["measure_name"], float(row["measure_value"]))
+
+
+@pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dciodvfy (Debian's dicom3tools) is not installed")
+def test_written_objects_conform_to_the_ct_image_definition(tmp_path: Path):
+    series = simulate_series(5, acquisition=QUICK, matrix=64)
+    write_dicom(series, tmp_path, "SIM-1-0000")
+    checked = subprocess.run(["dciodvfy", "-new", tmp_path / "0000.dcm"], capture_output=True, text=True, timeout=60)
+    assert "Error" not in checked.stderr + checked.stdout

@@ -127,7 +127,7 @@ def write_simulated(out: Path, *, patients: int, seed: int) -> Path:
         for number in range(patients):
             name = f"SIM-{seed}-{number:04d}"
             series = simulate_series(patient_seed(seed, number))
-            _write_dicom(series, out / name, name)
+            write_dicom(series, out / name, name)
             writer.writerows(_reference_rows(series, name))
             handle.flush()
     return reference
@@ -156,7 +156,8 @@ def _reference_rows(series: SimulatedSeries, name: str) -> list[tuple]:
     ]
 
 
-def _write_dicom(series: SimulatedSeries, folder: Path, name: str) -> None:
+def write_dicom(series: SimulatedSeries, folder: Path, name: str) -> None:
+    """Write one file a slice, JPEG-LS lossless, named by slice from foot to head."""
     folder.mkdir(parents=True, exist_ok=True)
     for index in range(len(series.volume.positions_mm)):
         dataset = _dataset(series, index, name)

@@ -14,7 +14,7 @@ from lss_core.grading.levels import (
     name_discs,
     trace_canal,
 )
-from lss_core.grading.sacrum import wing_share, wings_below
+from lss_core.grading.sacrum import sacrum_top, wing_share, wings_below
 from lss_core.imaging.straighten import DEPTHS_MM, EXTENSION_MM, SLAB_OFFSETS_MM, CanalLine, extend_line, straighten
 from lss_core.vocabulary import DiscLevel
 from tests.phantoms import DISC_HU, LUMBOSACRAL_HU, THORACIC_HU, WING_HU, MarkerDetector, MarkerLevels, marked_volume
@@ -28,14 +28,14 @@ def straight_line(volume):
     return CanalLine(volume.positions_mm, np.full(n, 70 * 1.5), np.full(n, 64 * 1.5))
 
 
-def peaks(*positions, lumbosacral=-1, thoracic=()):
+def peaks(*positions, lumbosacral=None, thoracic=()):
     return [
-        DiscPeak(p, 0.9, 0.0, 0.9 if p in thoracic else 0.0, wings=0.4 if p <= lumbosacral else 0.0) for p in positions
+        DiscPeak(p, 0.9, 0.9 if p == lumbosacral else 0.0, 0.9 if p in thoracic else 0.0, wings=0.4) for p in positions
     ]
 
 
-def names(discs):
-    return [level for _, level in name_discs(discs, CONFIG)]
+def names(discs, window_mm=None):
+    return [level for _, level in name_discs(discs, CONFIG, window_mm)]
 
 
 def test_discs_are_counted_upward_from_the_sacrum():
@@ -56,22 +56,34 @@ def test_an_unseen_disc_still_counts():
 
 
 def test_a_weak_lumbosacral_disc_names_nothing():
-    weak = [DiscPeak(20, 0.9, 0.0, 0.0, wings=CONFIG.sacrum_threshold - 0.01), DiscPeak(55, 0.9, 0.0, 0.0)]
+    weak = [DiscPeak(20, 0.9, CONFIG.lumbosacral_threshold - 0.01, 0.0, wings=0.4), DiscPeak(55, 0.9, 0.0, 0.0)]
     assert names(weak) == [None, None]
     assert names([]) == []
 
 
-def test_the_network_supports_faint_wings_but_does_not_replace_them():
-    faint = [DiscPeak(20, 0.9, 0.9, 0.0, wings=0.06), DiscPeak(55, 0.9, 0.0, 0.0)]
-    absent = [DiscPeak(20, 0.9, 0.9, 0.0, wings=0.0), DiscPeak(55, 0.9, 0.0, 0.0)]
-    assert names(faint) == [DiscLevel.L5_S1, DiscLevel.L4_5]
-    assert names(absent) == [None, None]
+def test_the_network_names_nothing_where_no_wing_is_seen():
+    assert names([DiscPeak(20, 0.9, 0.9, 0.0, wings=0.0), DiscPeak(55, 0.9, 0.0, 0.0)]) == [None, None]
 
 
-def test_bone_beside_an_upper_disc_does_not_make_it_lumbosacral():
-    discs = peaks(20, 55, 92, 128, lumbosacral=20)
-    discs[3] = replace(discs[3], wings=0.4)
-    assert names(discs)[0] is DiscLevel.L5_S1
+def test_the_disc_at_the_top_of_the_wings_is_lumbosacral_and_the_sacral_one_below_is_not():
+    assert names(peaks(-10, 20, 55), window_mm=(14, 40)) == [DiscLevel.L5_S1, DiscLevel.L4_5]
+    assert names(peaks(-10, 55), window_mm=(14, 40)) == [None, None]
+
+
+def test_a_faint_disc_is_seen_where_the_wings_say_that_it_must_be():
+    heat = np.zeros((3, 50, len(DEPTHS_MM)), np.float32)
+    heat[0, [10, 28], int(np.argmin(np.abs(DEPTHS_MM + 8)))] = CONFIG.faint_threshold + 0.05
+    found = find_discs(heat, np.arange(50) * 2.0, CONFIG, (14.0, 40.0))
+    assert [round(d.position_mm) for d in found] == [20]
+
+
+def test_the_top_of_the_wings_is_that_of_the_lowest_stretch():
+    positions = np.arange(0.0, 200.0, 4.0)
+    sacrum = np.where(positions <= 60, 0.5, 0.0)
+    kidneys = np.where((positions > 140) & (positions < 180), 0.5, 0.0)
+    assert sacrum_top(sacrum + kidneys, positions) == 60.0
+    assert sacrum_top(np.zeros(50), positions) is None
+    assert sacrum_top(np.where(positions == 60, 0.9, 0.0), positions) is None
 
 
 def test_soft_tissue_as_dense_as_marrow_is_no_wing():

@@ -19,7 +19,7 @@ from torch.nn.functional import interpolate, pad
 
 from lss_core.grading.checkpoint import configuration_from
 from lss_core.grading.detector import SliceFinding
-from lss_core.grading.sacrum import wing_share, wings_below
+from lss_core.grading.sacrum import ABOVE_SACRUM_MM, sacrum_top, wing_share, wings_below
 from lss_core.imaging.straighten import (
     DEPTHS_MM,
     PITCH_MM,
@@ -45,8 +45,9 @@ class LevelsConfig:
     width: int = 24
     depth: int = 4                          # halvings
     threshold: float = 0.3                  # least heat of a reported disc
-    sacrum_threshold: float = 0.2           # least evidence of the sacrum under the disc from which others are counted
-    least_wings: float = 0.04               # below this share of bone, the network's opinion does not count
+    faint_threshold: float = 0.1            # the same just above the sacral wings, where a disc must be
+    lumbosacral_threshold: float = 0.5      # least heat at which the network alone names the L5/S1 disc
+    least_wings: float = 0.04               # below this share of bone under a disc, its opinion does not count
     thoracic_threshold: float = 0.5
     nearest_mm: float = 18.0                # discs closer than this are one
     farthest_mm: float = 52.0               # a wider gap holds a disc that was not seen
@@ -111,12 +112,14 @@ def find_levels(network: LevelNetwork, volume: Volume, line: CanalLine) -> list[
     straightened = straighten(volume, line)
     with torch.inference_mode():
         heat = network(torch.from_numpy(level_image(straightened))[None])[0].sigmoid().numpy()
-    discs = find_discs(heat, straightened.positions_mm, network.config)
     shares = wing_share(volume, line)
+    top = sacrum_top(shares, volume.positions_mm)
+    window_mm = None if top is None else (top - ABOVE_SACRUM_MM[0], top + ABOVE_SACRUM_MM[1])
+    discs = find_discs(heat, straightened.positions_mm, network.config, window_mm)
     discs = [replace(disc, wings=wings_below(shares, volume.positions_mm, disc.position_mm)) for disc in discs]
     return [
         DiscFinding(disc.position_mm, int(np.argmin(np.abs(volume.positions_mm - disc.position_mm))), disc.heat, level)
-        for disc, level in name_discs(discs, network.config)
+        for disc, level in name_discs(discs, network.config, window_mm)
     ]
 
 
@@ -131,12 +134,21 @@ class DiscPeak:
     wings: float = 0.0          # share of bone where sacral wings would lie, under this disc
 
 
-def find_discs(heat: np.ndarray, positions_mm: np.ndarray, config: LevelsConfig) -> list[DiscPeak]:
-    """Read heat [3, z, depth]: the chain of peaks along the canal that best agrees with the spacing of discs."""
+def find_discs(
+    heat: np.ndarray, positions_mm: np.ndarray, config: LevelsConfig, window_mm: tuple[float, float] | None = None
+) -> list[DiscPeak]:
+    """Read heat [3, z, depth]: the chain of peaks along the canal that best agrees with the spacing of discs.
+
+    Args:
+        window_mm: Where the L5/S1 disc must lie by the sacral wings; fainter heat is enough there.
+    """
     along = heat[:, :, (DEPTHS_MM > -22.0) & (DEPTHS_MM < 6.0)].max(axis=2)         # [3, z]
     profile = along[ANY_DISC]
     inner = np.pad(profile, 1, constant_values=-1.0)
-    rows = np.flatnonzero((profile >= config.threshold) & (profile > inner[:-2]) & (profile >= inner[2:]))
+    least = np.full(len(profile), config.threshold)
+    if window_mm is not None:
+        least[(positions_mm >= window_mm[0]) & (positions_mm <= window_mm[1])] = config.faint_threshold
+    rows = np.flatnonzero((profile >= least) & (profile > inner[:-2]) & (profile >= inner[2:]))
     reach = max(1, round(6.0 / PITCH_MM))
     peaks = []
     for row in rows:
@@ -174,27 +186,29 @@ def _best_chain(peaks: Sequence[DiscPeak], config: LevelsConfig) -> list[DiscPea
     return chain[::-1]
 
 
-def _lumbosacral(discs: Sequence[DiscPeak], config: LevelsConfig) -> int | None:
-    """Index of the L5/S1 disc: the uppermost of the lowest run of discs with sacrum beneath them (S1/2 is such too)."""
-    sacral = [_sacrum_evidence(disc, config) >= config.sacrum_threshold for disc in discs]
-    if True not in sacral:
-        return None
-    at = sacral.index(True)
-    while at + 1 < len(discs) and sacral[at + 1]:
-        at += 1
-    return at
+def _lumbosacral(discs: Sequence[DiscPeak], config: LevelsConfig, window: tuple[float, float] | None) -> int | None:
+    """Index of the L5/S1 disc: the one that the network is sure of, or else the best at the top of the sacral wings."""
+    sure = [
+        k for k, d in enumerate(discs)
+        if d.lumbosacral >= config.lumbosacral_threshold and d.wings >= config.least_wings
+    ]
+    if sure:
+        return max(sure, key=lambda k: discs[k].lumbosacral)
+    above = [k for k, d in enumerate(discs) if window and window[0] <= d.position_mm <= window[1]]
+    return max(above, key=lambda k: discs[k].heat, default=None)
 
 
-def _sacrum_evidence(disc: DiscPeak, config: LevelsConfig) -> float:
-    return disc.wings + (0.5 * disc.lumbosacral if disc.wings >= config.least_wings else 0.0)
-
-
-def name_discs(discs: Sequence[DiscPeak], config: LevelsConfig) -> list[tuple[DiscPeak, DiscLevel | None]]:
+def name_discs(
+    discs: Sequence[DiscPeak], config: LevelsConfig, window_mm: tuple[float, float] | None = None
+) -> list[tuple[DiscPeak, DiscLevel | None]]:
     """Count upward from L5/S1 where it is recognised; otherwise leave out thoracic discs and name none.
 
     A gap wider than `farthest_mm` counts as one unseen disc, so that those above it keep their names.
+
+    Args:
+        window_mm: Where the L5/S1 disc must lie by the sacral wings, if they are in view.
     """
-    start = _lumbosacral(discs, config)
+    start = _lumbosacral(discs, config, window_mm)
     if start is None:
         return [(disc, None) for disc in discs if disc.thoracic < config.thoracic_threshold]
     named: list[tuple[DiscPeak, DiscLevel | None]] = []

@@ -12,6 +12,8 @@ FRONT_MM = (10.0, 32.0)             # in front of the canal's centre: transverse
 BONE_HU, CORTEX_HU = 120, 300       # an enhanced kidney has the density of cancellous bone, but no cortex
 LEAST_CORTEX = 0.01
 BELOW_MM = (2.0, 24.0)              # the stretch under a disc that speaks for it
+STRONG_SHARE, SUSTAINED_SHARE = 0.25, 0.2       # of bone at the top of the wings, and on average beneath
+ABOVE_SACRUM_MM = (6.0, 20.0)       # how far below and above the top of the wings the L5/S1 disc meets the canal
 
 
 def wing_share(volume: Volume, line: CanalLine) -> np.ndarray:
@@ -37,3 +39,15 @@ def wings_below(shares: np.ndarray, positions_mm: np.ndarray, disc_mm: float) ->
     """Mean wing share over the stretch under a disc; 0 where no slice lies there."""
     under = (positions_mm > disc_mm - BELOW_MM[1]) & (positions_mm < disc_mm - BELOW_MM[0])
     return float(shares[under].mean()) if under.any() else 0.0
+
+
+def sacrum_top(shares: np.ndarray, positions_mm: np.ndarray) -> float | None:
+    """Position in mm of the top of the lowest stretch of sacral wings; None where no clear wings are in view."""
+    top = None
+    for share, position in zip(shares, positions_mm, strict=True):
+        sustained = wings_below(shares, positions_mm, float(position) + BELOW_MM[0] + 2.0) >= SUSTAINED_SHARE
+        if share >= STRONG_SHARE and sustained:
+            top = float(position)
+        elif top is not None and position - top > BELOW_MM[1]:
+            break
+    return top

@@ -37,6 +37,7 @@ class DetectorConfig:
     pixel_mm: float = 1.5
     max_field_mm: float = 384.0
     threshold: float = 0.25             # least heat of a reported region
+    near_threshold: float = 0.08        # the same beside a disc that is known to be there
     gradable_threshold: float = 0.5
     recess_reach_mm: float = 25.0       # farthest a recess may lie from its canal
     candidates: int = 3                 # canal peaks kept per slice
@@ -167,7 +168,8 @@ def find_regions(
     """Look for the three regions on these slices of a volume.
 
     Args:
-        near: (row, column) pixels where the canal is known to run, by slice; the search then stays beside it.
+        near: (row, column) pixels where the canal of a disc is known to run, by slice; the search then stays beside
+            it, fainter heat is enough, and whether the slice is lumbar is not asked again.
     """
     config, findings = detector.config, []
     for start in range(0, len(indices), config.stack):
@@ -192,14 +194,15 @@ def _read_maps(
     everywhere = np.ones(reader.heat.shape[1:], bool)
     allowed = everywhere if near is None else reader.disc(frame.from_volume(*near), config.recess_reach_mm)
     candidates = reader.peaks(0, allowed, config.candidates)
-    canal = candidates[0] if candidates and candidates[0].confidence >= config.threshold else None
+    threshold = config.threshold if near is None else config.near_threshold
+    canal = candidates[0] if candidates and candidates[0].confidence >= threshold else None
     regions: dict[Region, Detection | None] = dict.fromkeys(REGIONS)
-    if canal is not None and gradable >= config.gradable_threshold:
+    if canal is not None and (near is not None or gradable >= config.gradable_threshold):
         regions[Region.CENTRAL_CANAL] = canal
         for channel, side in ((1, 1.0), (2, -1.0)):
             beside = reader.beside(frame.from_volume(*canal.box.centre), side, config.recess_reach_mm)
             found = reader.peaks(channel, beside, 1)
-            regions[REGIONS[channel]] = found[0] if found and found[0].confidence >= config.threshold else None
+            regions[REGIONS[channel]] = found[0] if found and found[0].confidence >= threshold else None
     return SliceFinding(slice_index, gradable, regions, tuple(candidates))
 
 

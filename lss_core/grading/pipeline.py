@@ -109,7 +109,7 @@ class Grader:
         return GradingResult(
             levels=levels, series_uid=volume.series_uid, model_version=self.version, weights_sha256=self.weights_sha256,
             timings_s={"read": 0.0, "locate": found - started, "grade": time.perf_counter() - found, "explain": 0.0},
-            notes=tuple(_notes(volume, levels)),
+            notes=(_provenance(self.card), *_notes(volume, levels)),
         )
 
     def locate(self, volume: Volume, *, progress: Callable[[float], None] | None = None) -> list[Located]:
@@ -258,6 +258,13 @@ def lung_share(plane: np.ndarray, pixel_spacing_mm: tuple[float, float], pitch_m
     body = np.asarray(binary_fill_holes(coarse > -300))
     lung = body & (coarse > LUNG_HU[0]) & (coarse < LUNG_HU[1])
     return float(lung.sum() / max(int(body.sum()), 1))
+
+
+def _provenance(card: Card) -> str:
+    """What the grades rest on, said beside every result."""
+    if card.training.get("data") is None:
+        return f"Model {card.name} was trained on simulated CT alone; how well it grades patients is not known."
+    return f"Model {card.name} was trained on scans of the group that made it; see its card for what was measured."
 
 
 def _notes(volume: Volume, levels: Sequence[LevelReport]) -> Iterable[str]:

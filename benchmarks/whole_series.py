@@ -141,7 +141,7 @@ def compare_memory(folder: Path) -> bool:
           f"{imports / 2**20:.0f}; the rest is {ratio:.2f} x the volume in float32 ({in_float32 / 2**20:.0f} MiB), "
           f"limit {MEMORY_LIMIT}")
     over_torch = (whole - torch_alone) / in_float32
-    print(f"over an interpreter with torch alone ({torch_alone / 2**20:.0f} MiB) the whole is {over_torch:.2f} x the volume")
+    print(f"over an interpreter with torch alone ({torch_alone / 2**20:.0f} MiB): {over_torch:.2f} x the volume")
     return ratio <= MEMORY_LIMIT
 
 

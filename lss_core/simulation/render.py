@@ -123,13 +123,13 @@ def detect(clean: np.ndarray, acquisition: Acquisition, pitch_mm: float, rng: np
     pixel, noise falls as averaging would have it.
     """
     rows, cols = clean.shape[-2:]
-    shape = (fft.next_fast_len(rows + 8, real=True), fft.next_fast_len(cols + 8, real=True))
+    shape = (int(fft.next_fast_len(rows + 8, real=True)), int(fft.next_fast_len(cols + 8, real=True)))  # type: ignore[arg-type]
     padded = np.pad(clean, [(0, 0)] * (clean.ndim - 2) + [(0, shape[0] - rows), (0, shape[1] - cols)], mode="edge")
     fy, fx = fft.fftfreq(shape[0], pitch_mm)[:, None], fft.rfftfreq(shape[1], pitch_mm)[None, :]
     squared = fy**2 + fx**2
     blur = np.exp(-2 * np.pi**2 * acquisition.blur_mm**2 * squared)
     transfer = (blur * (1 + acquisition.sharpen * 6 * squared * np.exp(-1.2 * squared))).astype(np.float32)
-    sharp = fft.irfft2(fft.rfft2(padded) * transfer, s=shape)[..., :rows, :cols]
+    sharp = np.asarray(fft.irfft2(np.asarray(fft.rfft2(padded)) * transfer, s=shape))[..., :rows, :cols]
     return sharp + _noise(clean.shape, shape, squared, acquisition, pitch_mm, rng) + np.float32(acquisition.hu_offset)
 
 
@@ -147,10 +147,13 @@ def _noise(
     kept = float(np.sqrt(np.mean(np.concatenate([ramp, ramp[:, 1:-1]], axis=1) ** 2)))
     coarse = _noise_power(acquisition.noise_blur_mm, pitch_mm)
     scale = acquisition.noise_hu / kept * coarse / fine
-    noise = fft.irfft2(fft.rfft2(white) * (ramp * scale).astype(np.float32), s=shape)[..., : out[-2], : out[-1]]
+    noise = np.asarray(fft.irfft2(np.asarray(fft.rfft2(white)) * (ramp * scale).astype(np.float32), s=shape))[
+        ..., : out[-2], : out[-1]
+    ]
     if acquisition.streaks_hu > 1:
         smooth = np.exp(-((np.arange(shape[0] // 2 + 1) * 9 / shape[0]) ** 2))
-        lines = fft.irfft(fft.rfft(rng.standard_normal((*out[:-2], shape[0]))) * smooth, n=shape[0])
+        spectrum = np.asarray(fft.rfft(rng.standard_normal((*out[:-2], shape[0]))))
+        lines = np.asarray(fft.irfft(spectrum * smooth, n=shape[0]))
         lines = lines[..., : out[-2]] / max(lines.std(), 1e-6) * acquisition.streaks_hu * 0.5
         noise = noise + lines[..., None].astype(np.float32)
     return noise

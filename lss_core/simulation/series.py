@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, JPEGLSLossless, generate_uid
+from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, JPEGLSLossless, generate_uid
 
 from lss_core.imaging.volume import Volume
 from lss_core.simulation.anatomy import Patient, sample_patient
@@ -170,7 +170,7 @@ def _dataset(series: SimulatedSeries, index: int, name: str) -> Dataset:
     volume, acquisition = series.volume, series.acquisition
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = CTImageStorage
-    meta.MediaStorageSOPInstanceUID = volume.sop_instance_uids[index]
+    meta.MediaStorageSOPInstanceUID = UID(volume.sop_instance_uids[index])
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     ds = Dataset()
     ds.file_meta = meta

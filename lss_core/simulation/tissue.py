@@ -4,6 +4,9 @@
 and asks `spine_label`; what the spine does not claim belongs to the trunk (`trunk_label`).
 """
 
+# numba compiles these loops; the type checker cannot follow variables that only a loop assigns.
+# pyright: reportOperatorIssue=false
+
 from __future__ import annotations
 
 import math

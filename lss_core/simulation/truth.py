@@ -84,7 +84,13 @@ def _measure_plane(patient: Patient, z_mm: float) -> dict[Region, MeasuredRegion
     half = PITCH_MM / 2
     area = float((labels == tissue.SAC).sum()) * PITCH_MM**2
     out[Region.CENTRAL_CANAL] = MeasuredRegion(
-        (ys[rows[0]] - half, xs[cols[0]] - half, ys[rows[-1]] + half, xs[cols[-1]] + half), area
+        (
+            float(ys[rows[0]]) - half,
+            float(xs[cols[0]]) - half,
+            float(ys[rows[-1]]) + half,
+            float(xs[cols[-1]]) + half,
+        ),
+        area,
     )
     for region, sign in SIDES.items():
         tip, front, back = sections.recess(sign)
@@ -99,7 +105,7 @@ def _measure_plane(patient: Patient, z_mm: float) -> dict[Region, MeasuredRegion
 
 def _canal_mask(labels: np.ndarray) -> np.ndarray | None:
     """The connected canal content that holds the sac, or None where there is none."""
-    parts, _ = ndimage.label(np.isin(labels, _CANAL))
+    parts: np.ndarray = ndimage.label(np.isin(labels, _CANAL))[0]  # type: ignore[index, assignment]
     inside = parts[labels == tissue.SAC]
     if inside.size < 20:
         return None

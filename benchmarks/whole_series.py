@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ import numpy as np
 import pydicom
 import torch
 
+from benchmarks.peak import report_peak
 from lss_core.grading.classifier import is_recess, region_crop
 from lss_core.grading.detector import find_regions, slice_frame, slice_image
 from lss_core.grading.explain import load_methods
@@ -31,10 +31,7 @@ from lss_core.grading.pipeline import Grader
 from lss_core.imaging.dicom import read_scan
 from lss_core.imaging.straighten import straighten
 
-TORCH_ALONE = (
-    "import json, resource, torch; "
-    "print(json.dumps({'peak_kib': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}))"
-)
+TORCH_ALONE = "import torch; from benchmarks.peak import report_peak; report_peak()"
 TIME_LIMIT, MEMORY_LIMIT = 2.5, 4.0         # times the floor; times the volume in float32
 
 
@@ -50,7 +47,7 @@ def main() -> int:
     if options.only:
         if options.only == "whole":
             run_whole(Grader.load(), options.folder)
-        print(json.dumps({"peak_kib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}))
+        report_peak()
         return 0
     within_time = compare_time(Grader.load(), options.folder, options.repeat)
     within_memory = compare_memory(options.folder)

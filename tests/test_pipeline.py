@@ -244,6 +244,19 @@ def test_real_upper_lumbar_series_are_not_misnamed(grader, folder):
 
 
 @needs_real_ct
+def test_a_labelled_volume_with_a_steep_sacrum_is_not_misnamed(grader):
+    from lss_core.imaging.dicom import read_scan
+
+    # Slices of the discs between the vertebra labels of the same volume; nothing below L5 or beside them is a disc.
+    discs = {DiscLevel.L4_5: 57, DiscLevel.L3_4: 67, DiscLevel.L2_3: 78, DiscLevel.L1_2: 90}
+    levels = grader.grade(read_scan(REAL / "labelled" / "totalseg_example_ct" / "ct.nii.gz")).levels
+    for report in levels:
+        name, at = min(discs.items(), key=lambda item: abs(item[1] - report.slice_index))
+        assert abs(at - report.slice_index) <= 2 and report.level in (None, name)
+    assert len(levels) == len(discs)
+
+
+@needs_real_ct
 @pytest.mark.parametrize("name", ["chest_axial_5mm", "chest_axial_5x5", "chest_sagittal", "abdomen_coronal",
                                   "abdomen_sagittal"])
 def test_real_scans_of_other_places_are_refused(grader, name):

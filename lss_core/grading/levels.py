@@ -46,7 +46,7 @@ class LevelsConfig:
     depth: int = 4                          # halvings
     threshold: float = 0.3                  # least heat of a reported disc
     faint_threshold: float = 0.1            # the same just above the sacral wings, where a disc must be
-    lumbosacral_threshold: float = 0.5      # least heat at which the network alone names the L5/S1 disc
+    lumbosacral_threshold: float = 0.8      # least heat at which the network alone names the L5/S1 disc
     least_wings: float = 0.04               # below this share of bone under a disc, its opinion does not count
     thoracic_threshold: float = 0.5
     nearest_mm: float = 18.0                # discs closer than this are one

@@ -182,18 +182,23 @@ class Grader:
         if not discs:
             raise Refusal("A lumbar canal is in view but no disc was recognised; choose a series through the discs.")
         near = {disc.slice_index: _canal_pixel(volume, line, disc) for disc in discs}
-        findings = find_regions(self._detector, volume, list(near), near=near)
-        regions = {finding.slice_index: finding.regions for finding in findings}
+        findings = {f.slice_index: f for f in find_regions(self._detector, volume, list(near), near=near)}
         reach = _reach(volume, lumbar)
         located = [
-            Located(disc.level, disc.slice_index, regions[disc.slice_index])
+            Located(disc.level, disc.slice_index, findings[disc.slice_index].regions)
             for disc in reversed(discs)
             if disc.level is not None
-            or (reach[0] <= disc.position_mm <= reach[1] and any(regions[disc.slice_index].values()))
+            or (reach[0] <= disc.position_mm <= reach[1] and self._is_lumbar(findings[disc.slice_index]))
         ]
         if not located:
             raise Refusal(NO_LUMBAR_SPINE.format("the discs in view are not lumbar"))
         return located
+
+    def _is_lumbar(self, finding: SliceFinding) -> bool:
+        """Whether the detector itself vouches for a disc that could not be counted."""
+        config, canal = self._detector.config, finding.regions[Region.CENTRAL_CANAL]
+        sure = canal is not None and canal.confidence >= config.threshold
+        return sure and finding.gradable >= config.gradable_threshold
 
     def _graded(self, volume: Volume, located: Sequence[Located]) -> tuple[LevelReport, ...]:
         found = [

@@ -86,7 +86,7 @@ def run_grade(options: argparse.Namespace) -> int:
         _write_json(options.json, refused_as_json(str(refusal), model=model, series_uid=series_uid, read_s=read_s))
         raise
     _write_json(options.json, result_as_json(result, volume))
-    print("\n".join(_result_lines(result, [*volume.notes, *result.notes])))
+    print("\n".join(_result_lines(result, [result.provenance, *volume.notes, *result.notes])))
     return DONE
 
 

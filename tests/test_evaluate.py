@@ -40,7 +40,7 @@ def graded(grade, box=BOX):
 def scan_and_result(level=DiscLevel.L4_5, slice_index=29, box=BOX, grade=2):
     known = (KnownGrade(DiscLevel.L4_5, Region.CENTRAL_CANAL, Grade(2), 90.0, 29, BOX),)
     report = LevelReport(level, slice_index, "1", {Region.CENTRAL_CANAL: graded(grade, box)})
-    return EvaluatedScan("A", marked_volume(), known), GradingResult((report,), "1", "v", "0", {}, ())
+    return EvaluatedScan("A", marked_volume(), known), GradingResult((report,), "1", "v", "0", {}, (), "")
 
 
 def predicted(**changes):

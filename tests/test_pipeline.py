@@ -21,7 +21,7 @@ def test_five_levels_come_named_from_the_head_down():
     result = marker_grader().grade(marked_volume(discs=FIVE))
     assert [r.level for r in result.levels] == list(DiscLevel)
     assert [r.slice_index for r in result.levels] == sorted(FIVE, reverse=True)
-    assert len(result.notes) == 1 and "simulated CT" in result.notes[0]
+    assert result.notes == () and "simulated CT" in result.provenance
     for report in result.levels:
         assert report.sop_instance_uid == f"1.2.{report.slice_index}"
         for graded in report.regions.values():
@@ -38,7 +38,7 @@ def test_progress_rises_to_one():
 def test_levels_are_unknown_without_the_sacrum_and_the_result_says_so():
     result = marker_grader().grade(marked_volume(discs={20: DISC_HU, 40: DISC_HU, 60: THORACIC_HU}))
     assert [(r.level, r.slice_index) for r in result.levels] == [(None, 40), (None, 20)]
-    assert "unknown" in result.notes[1]
+    assert "unknown" in result.notes[0]
 
 
 def test_one_slice_is_graded_without_a_level():

@@ -56,6 +56,7 @@ def show_summary(case: Case) -> None:
     result = case.result
     seconds = sum(result.timings_s.values())
     st.markdown(f"**{case.name}** · {len(result.levels)} levels · model {result.model_version} · {seconds:.1f} s")
+    st.caption(result.provenance)
     for note in result.notes:
         st.info(note, icon=":material/info:")
 

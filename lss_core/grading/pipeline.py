@@ -45,7 +45,8 @@ class GradingResult:
     model_version: str
     weights_sha256: str
     timings_s: Mapping[str, float]
-    notes: tuple[str, ...]
+    notes: tuple[str, ...]          # about this scan
+    provenance: str                 # what the model's grades rest on
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ class Grader:
         return GradingResult(
             levels=levels, series_uid=volume.series_uid, model_version=self.version, weights_sha256=self.weights_sha256,
             timings_s={"read": 0.0, "locate": found - started, "grade": time.perf_counter() - found, "explain": 0.0},
-            notes=(_provenance(self.card), *_notes(volume, levels)),
+            notes=tuple(_notes(volume, levels)), provenance=_provenance(self.card),
         )
 
     def locate(self, volume: Volume, *, progress: Callable[[float], None] | None = None) -> list[Located]:

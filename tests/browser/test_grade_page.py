@@ -150,7 +150,7 @@ def test_a_real_scan_from_upload_to_download(open_page, models, real_ct, tmp_pat
 def scroll_and_window(page: Page) -> None:
     stage = page.locator(".lssv-stage")
     edges = stage.bounding_box()
-    corner = (edges["x"] + 60, edges["y"] + edges["height"] - 60)       # away from the boxes
+    corner = (edges["x"] + 60, edges["y"] + edges["height"] / 2)        # away from the boxes, and on the screen
     before = state(page, "slice")
     page.mouse.move(*corner)
     page.mouse.wheel(0, 100)

@@ -23,6 +23,7 @@ from lss_core.grading.sacrum import ABOVE_SACRUM_MM, sacrum_top, wing_share, win
 from lss_core.imaging.straighten import (
     DEPTHS_MM,
     PITCH_MM,
+    SLAB_OFFSETS_MM,
     CanalLine,
     Straightened,
     extend_line,
@@ -32,7 +33,6 @@ from lss_core.imaging.straighten import (
 from lss_core.imaging.volume import Volume, window
 from lss_core.vocabulary import DiscLevel
 
-SLABS = 5
 ANY_DISC, LUMBOSACRAL, THORACIC = 0, 1, 2           # heat map channels
 LEVELS_UPWARD = tuple(reversed(DiscLevel))          # L5/S1 first
 MIN_EXTENT_MM = 30.0                                # shorter volumes hold too little spine to look for discs along it
@@ -60,7 +60,8 @@ class LevelNetwork(nn.Module):
         super().__init__()
         self.config = config
         widths = [config.width * 2 ** min(k, 3) for k in range(config.depth + 1)]
-        self.down = nn.ModuleList(_block(a, b) for a, b in zip([SLABS, *widths[:-1]], widths, strict=True))
+        inputs = [len(SLAB_OFFSETS_MM), *widths[:-1]]
+        self.down = nn.ModuleList(_block(a, b) for a, b in zip(inputs, widths, strict=True))
         self.up = nn.ModuleList(_block(a + b, a) for a, b in pairwise(widths))
         self.heat = nn.Conv2d(config.width, 3, 1)
         nn.init.constant_(self.heat.bias, -4.0)  # type: ignore[arg-type]

@@ -66,10 +66,6 @@ class Straightened:
     hu: np.ndarray
     positions_mm: np.ndarray
 
-    def row_of(self, position_mm: float) -> float:
-        """Fractional image row of a place along the slice normal."""
-        return (position_mm - float(self.positions_mm[0])) / PITCH_MM
-
 
 def in_plane_mm(volume: Volume, slice_index: int, row: float, col: float) -> tuple[float, float]:
     """Patient millimetres (row, column) of a pixel, with the slice's own shift."""

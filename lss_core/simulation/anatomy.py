@@ -11,6 +11,7 @@ the rendered labels (`truth.py`).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -56,6 +57,18 @@ class Patient:
     texture_seed: int
     lumbosacral_transition: bool  # L5 partly sacralised; levels are still counted from the first free disc
 
+    @cached_property
+    def curvature(self) -> np.ndarray:
+        """Change of pitch along s, rad/mm; for each row of `curve`."""
+        return np.gradient(np.arctan2(self.curve[:, 4], self.curve[:, 5]), self.curve[:, 0])
+
+    @cached_property
+    def heights(self) -> tuple[np.ndarray, float]:
+        """s for each whole mm of z, and the first of these z."""
+        s, z = self.curve[:, 0], self.curve[:, 3]
+        lowest = float(np.floor(z[0]))
+        return np.interp(np.arange(lowest, z[-1]), z, s), lowest
+
     def disc_position(self, level: DiscLevel) -> np.ndarray:
         """(x, y, z) mm of the posterior margin of a disc, 2 mm into the canal."""
         return self.point(self.discs[DISC_INDEX[level], 0], 0.0, 2.0)
@@ -76,7 +89,8 @@ VERTEBRA_COLUMNS = 22
 # 0 centre s, 1 height, 2 half width, 3 depth, 4 pedicle half width, 5 pedicle half height, 6 half interpedicular,
 # 7 lamina low s, 8 lamina high s, 9 lamina thickness, 10 spinous low s, 11 spinous high s, 12 spinous length,
 # 13 spinous half thickness, 14 transverse length, 15 waist, 16 dish, 17 cortex mm, 18 osteophyte mm, 19 apex v,
-# 20 sacral wing half width (0: none), 21 sclerosis of endplates HU
+# 20 sacral wing half width (0: none), 21 sclerosis of endplates HU (drawn, not rendered: without
+# the draw, a seed would give another patient)
 JOINT_COLUMNS = 12
 # 0 block centre q, 1 block centre v, 2 half size q, 3 half size v, 4 joint q, 5 joint v, 6 sin, 7 cos of facet angle,
 # 8 gap mm, 9 low s, 10 high s, 11 vacuum (0/1)

@@ -65,15 +65,13 @@ def trace(patient: Patient, z_mm: float, ys_mm: np.ndarray, xs_mm: np.ndarray) -
     """Labels (int8) and noise-free HU (float32) [row, column] of an infinitely thin axial plane."""
     labels = np.empty((len(ys_mm), len(xs_mm)), np.int8)
     hu = np.empty(labels.shape, np.float32)
-    kappa, guess, z0 = _curve_tables(patient)
     tissue.trace_plane(
         float(z_mm),
         ys_mm.astype(np.float64),
         xs_mm.astype(np.float64),
         patient.curve,
-        kappa,
-        guess,
-        z0,
+        patient.curvature,
+        *patient.heights,
         patient.section,
         patient.vertebrae,
         patient.joints,
@@ -85,14 +83,6 @@ def trace(patient: Patient, z_mm: float, ys_mm: np.ndarray, xs_mm: np.ndarray) -
         hu,
     )
     return labels, hu
-
-
-def _curve_tables(patient: Patient) -> tuple[np.ndarray, np.ndarray, float]:
-    """Curvature along s, and s for each whole mm of z."""
-    s, z = patient.curve[:, 0], patient.curve[:, 3]
-    pitch = np.arctan2(patient.curve[:, 4], patient.curve[:, 5])
-    z0 = float(np.floor(z[0]))
-    return np.gradient(pitch, s), np.interp(np.arange(z0, z[-1]), z, s), z0
 
 
 def expose(

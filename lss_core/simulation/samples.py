@@ -147,7 +147,7 @@ def sample_coarse_volume(rng: np.random.Generator) -> CoarseVolume:
         if positions[0] <= z <= positions[-1]:
             discs[name] = (float(z), *to_index(x, y))
     first_sacral = patient.point(patient.vertebrae[8, 0], 0.0, 2.0)[2]
-    volume = volume_of(hu, positions, COARSE_PIXEL_MM, acquisition.slice_thickness_mm, series_uid="2.25.0")
+    volume = volume_of(as_hu(hu), positions, COARSE_PIXEL_MM, acquisition.slice_thickness_mm, series_uid="2.25.0")
     return CoarseVolume(volume, np.array([to_index(x, y) for x, y in canal]), discs, bool(positions[0] <= first_sacral))
 
 
@@ -193,10 +193,10 @@ def volume_of(
     series_uid: str,
     sop_instance_uids: tuple[str, ...] | None = None,
 ) -> Volume:
-    """Wrap rendered slices as a Volume."""
+    """Wrap int16 HU slices as a Volume."""
     uids = sop_instance_uids or tuple(f"{series_uid}.{i + 1}" for i in range(len(positions_mm)))
     return Volume(
-        hu=as_hu(hu),
+        hu=hu,
         positions_mm=np.asarray(positions_mm, np.float64),
         pixel_spacing_mm=(pixel_mm, pixel_mm),
         slice_thickness_mm=thickness_mm,

@@ -17,13 +17,10 @@ import numpy as np
 
 from lss_core.imaging.dicom import find_series, read_series
 from lss_core.imaging.volume import Volume, crop
+from lss_core.simulation.series import REFERENCE_COLUMNS
 from lss_core.training.known import KnownPatch, KnownRegion, KnownSlice
 from lss_core.vocabulary import Box, DiscLevel, Grade, Refusal, Region, measure_of
 
-COLUMNS = (
-    "patient", "series_uid", "level", "region", "grade", "measure_name", "measure_value", "sop_instance_uid", "row0",
-    "col0", "row1", "col1",
-)
 PATCH_MM = 72.0
 SLICE_PIXEL_MM = 1.5
 SLICE_FIELD_MM = 480.0
@@ -68,7 +65,7 @@ def read_rows(folder: Path) -> list[ReferenceRow]:
         raise Refusal(f"{folder.name} holds no reference.csv; see `python -m lss_core simulate` for its columns.")
     with path.open(newline="", encoding="utf-8-sig") as handle:
         reader = csv.DictReader(handle)
-        missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
+        missing = [name for name in REFERENCE_COLUMNS if name not in (reader.fieldnames or ())]
         if missing:
             raise Refusal(f"reference.csv lacks the column {', '.join(missing)}; add it.")
         rows = [_row(values, line) for line, values in enumerate(reader, start=2)]

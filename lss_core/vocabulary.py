@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 
 RESEARCH_USE = "Research use only. Not a medical device; not for diagnosis or treatment decisions."
@@ -81,12 +82,15 @@ class Box:
 
 @dataclass(frozen=True)
 class RegionGrade:
-    """One graded region: where, how sure the detector is, and the probabilities of the four grades."""
+    """One graded region: where, how sure the detector is, the calibrated probabilities of the four grades, the measures
+    beside them, and what speaks against trusting it."""
 
     box: Box
     detection_confidence: float
     probabilities: tuple[float, float, float, float]
-    measure_value: float | None = None          # the model's estimate of `measure_of(region)`, mm2 or mm
+    measures: Mapping[str, float] = field(default_factory=dict)     # name (SAC_AREA, ...) to mm2 or mm
+    grade_set: tuple[Grade, ...] = ()           # neighbouring grades that hold the true one with the stated coverage
+    doubts: tuple[str, ...] = ()                # one sentence each, for the reader
 
     @property
     def grade(self) -> Grade:
@@ -99,15 +103,18 @@ class RegionGrade:
 
 @dataclass(frozen=True)
 class LevelReport:
-    """The grades of one disc level. `level` is None where it cannot be counted; a region is None where not found."""
+    """The grades of one disc level. `level` is None where it cannot be counted; a region is None where it is not
+    gradable, and `not_gradable` then says why in one sentence."""
 
     level: DiscLevel | None
     slice_index: int
     sop_instance_uid: str
     regions: dict[Region, RegionGrade | None]
+    not_gradable: Mapping[Region, str] = field(default_factory=dict)
 
 
 SAC_AREA = "dural_sac_area_mm2"
+CANAL_AP = "canal_ap_mm"
 RECESS_HEIGHT = "lateral_recess_height_mm"
 # Lower bounds of grades 0, 1 and 2. Sac area: Schonstrom, Hamanishi, NORDSTEN (mm2). Recess height: Ciric 1980 (mm).
 GRADE_BOUNDS = {SAC_AREA: (130.0, 100.0, 75.0), RECESS_HEIGHT: (5.0, 3.6, 2.0)}
@@ -116,6 +123,11 @@ GRADE_BOUNDS = {SAC_AREA: (130.0, 100.0, 75.0), RECESS_HEIGHT: (5.0, 3.6, 2.0)}
 def measure_of(region: Region) -> str:
     """Name of the measurement that grades a region of a simulated case."""
     return SAC_AREA if region is Region.CENTRAL_CANAL else RECESS_HEIGHT
+
+
+def measures_of(region: Region) -> tuple[str, ...]:
+    """Names of all measurements of a region, the grading one first."""
+    return (SAC_AREA, CANAL_AP) if region is Region.CENTRAL_CANAL else (RECESS_HEIGHT,)
 
 
 def grade_of_measure(measure_name: str, value: float) -> Grade:

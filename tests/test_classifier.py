@@ -3,44 +3,74 @@ import pytest
 import torch
 
 from lss_core.grading.classifier import (
-    AREA_UNIT_MM2,
     CROP_CHANNELS,
-    MeasureDistribution,
+    GRADABLE,
+    LOCATION,
+    LOG_SCALE,
+    ORDINAL,
+    OUTPUTS,
+    Classifier,
+    CropOutput,
     crop_stack,
     grade_crops,
     in_head_units,
     region_crop,
 )
-from lss_core.vocabulary import GRADE_BOUNDS, Box, Region, grade_of_measure, measure_of
+from lss_core.vocabulary import CANAL_AP, GRADE_BOUNDS, RECESS_HEIGHT, SAC_AREA, Box, Region
+from lss_core.vocabulary import grade_of_measure, measure_of
 from tests.phantoms import TINY_CLASSIFIER, marked_volume, tiny_classifier
 
-
-def distribution(region, measure, log_scale=-3.0):
-    location = torch.tensor([in_head_units(region, measure)])
-    return MeasureDistribution(location, torch.tensor([log_scale]), torch.tensor([region is not Region.CENTRAL_CANAL]))
+CANAL, RECESS = Region.CENTRAL_CANAL, Region.LEFT_LATERAL_RECESS
 
 
-@pytest.mark.parametrize("region", [Region.CENTRAL_CANAL, Region.LEFT_LATERAL_RECESS])
+def output(region, measure, log_scale=-3.0, ordinal=(0.0, 1.0, 1.0), **options):
+    """What a network would give that measures this much, with this log-scale and these ordinal numbers."""
+    raw = torch.zeros(1, OUTPUTS)
+    raw[0, ORDINAL] = torch.tensor(ordinal)
+    raw[0, LOCATION] = torch.tensor(in_head_units(region, {measure_of(region): measure})).nan_to_num()
+    raw[0, LOG_SCALE] = log_scale
+    return CropOutput(raw, torch.tensor([region is not CANAL]), **options)
+
+
+@pytest.mark.parametrize("region", [CANAL, RECESS])
 def test_a_sure_measure_gives_the_grade_of_the_thresholds(region):
-    for measure in np.linspace(0.5, 9.5, 40) * (20 if region is Region.CENTRAL_CANAL else 1):
+    for measure in np.linspace(0.5, 9.5, 40) * (20 if region is CANAL else 1):
         if min(abs(measure - bound) for bound in GRADE_BOUNDS[measure_of(region)]) < 0.02 * measure:
             continue
-        grade = distribution(region, float(measure)).grade_log_probabilities().argmax(1)
+        grade = output(region, float(measure)).measured_log_probabilities().argmax(1)
         assert int(grade) == grade_of_measure(measure_of(region), float(measure))
 
 
-def test_probabilities_sum_to_one_and_are_finite_far_from_the_thresholds():
-    location = torch.tensor([-40.0, 0.0, 3.0, 60.0])
-    for log_scale in (-3.5, 0.0, 2.0):
-        logs = MeasureDistribution(
-            location, torch.full((4,), log_scale), torch.tensor([True, False, True, False])
-        ).grade_log_probabilities()
-        torch.testing.assert_close(logs.exp().sum(1), torch.ones(4))
-        assert not logs.isnan().any()
+@pytest.mark.parametrize("ordinal", [(9.0, 0.0, 0.0), (-9.0, 3.0, 3.0), (40.0, -20.0, 0.1), (0.0, 60.0, 60.0)])
+def test_probabilities_sum_to_one_and_are_finite_far_from_the_thresholds(ordinal):
+    for region, measure in ((CANAL, -1000.0), (CANAL, 1500.0), (RECESS, -40.0), (RECESS, 60.0)):
+        for log_scale in (-9.0, 0.0, 2.0):
+            given = output(region, measure, log_scale, ordinal)
+            for logs in (given.ordinal_log_probabilities(), given.measured_log_probabilities(),
+                         given.grade_log_probabilities()):
+                torch.testing.assert_close(logs.exp().sum(1), torch.ones(1))
+                assert not logs.isnan().any()
+
+
+def test_the_ordinal_head_counts_the_odds_of_each_grade_or_worse():
+    logs = output(CANAL, 100.0, ordinal=(1.2, 0.3, -0.7)).ordinal_log_probabilities().exp()[0].double()
+    falls = torch.nn.functional.softplus(torch.tensor([0.3, -0.7]))
+    odds = [1.2, 1.2 - float(falls[0]), 1.2 - float(falls.sum())]
+    for grade, log_odds in zip((1, 2, 3), odds, strict=True):
+        assert float(logs[grade:].sum()) == pytest.approx(1 / (1 + np.exp(-log_odds)), abs=1e-5)
+
+
+def test_the_grade_is_the_geometric_mean_of_both_heads_or_the_ordinal_head_alone():
+    both = output(CANAL, 80.0, -1.0)
+    mean = (0.5 * (both.ordinal_log_probabilities() + both.measured_log_probabilities())).softmax(1)
+    torch.testing.assert_close(both.grade_log_probabilities().exp(), mean)
+    alone = output(CANAL, 80.0, -1.0, measures_count=False)
+    torch.testing.assert_close(alone.grade_log_probabilities(), alone.ordinal_log_probabilities())
+    assert alone.measures() == [{}]
 
 
 def test_an_uncertain_measure_spreads_over_neighbouring_grades():
-    sure, unsure = (distribution(Region.CENTRAL_CANAL, 100.0, s).grade_log_probabilities().exp()[0] for s in (-3, 1))
+    sure, unsure = (output(CANAL, 100.0, s).measured_log_probabilities().exp()[0] for s in (-3, 1))
     assert unsure[0] > sure[0] and unsure[3] > sure[3]
     assert float(sure[1]) == pytest.approx(0.5, abs=0.01)           # on the bound between mild and moderate
     assert float(sure[2]) == pytest.approx(0.5, abs=0.01)
@@ -48,14 +78,26 @@ def test_an_uncertain_measure_spreads_over_neighbouring_grades():
 
 def test_density_integrates_to_one():
     x = torch.linspace(-20, 30, 20001)
-    one = MeasureDistribution(torch.full_like(x, 4.0), torch.full_like(x, 0.3), torch.ones_like(x).bool())
-    assert float(torch.trapezoid((-one.negative_log_density(x)).exp(), x)) == pytest.approx(1.0, abs=1e-3)
+    raw = torch.zeros(len(x), OUTPUTS)
+    raw[:, LOCATION], raw[:, LOG_SCALE] = 4.0, 0.3
+    density = CropOutput(raw, torch.ones(len(x)).bool()).negative_log_density(x[:, None].expand(-1, 2))
+    assert float(torch.trapezoid((-density[:, 0]).exp(), x)) == pytest.approx(1.0, abs=1e-3)
 
 
 def test_measures_come_back_in_their_units():
-    assert float(distribution(Region.CENTRAL_CANAL, 120.0).measures()) == pytest.approx(120.0)
-    assert float(distribution(Region.RIGHT_LATERAL_RECESS, 4.5).measures()) == pytest.approx(4.5)
-    assert in_head_units(Region.CENTRAL_CANAL, AREA_UNIT_MM2) == 1.0
+    assert output(CANAL, 120.0).measures()[0][SAC_AREA] == pytest.approx(120.0)
+    assert set(output(CANAL, 120.0).measures()[0]) == {SAC_AREA, CANAL_AP}
+    assert output(Region.RIGHT_LATERAL_RECESS, 4.5).measures() == [{RECESS_HEIGHT: pytest.approx(4.5)}]
+    assert in_head_units(CANAL, {SAC_AREA: 50.0, CANAL_AP: 15.0}) == [2.0, 5.0]
+    np.testing.assert_array_equal(in_head_units(RECESS, {RECESS_HEIGHT: 3.0}), [3.0, np.nan])
+
+
+def test_whether_a_crop_is_gradable_is_an_output_of_its_own():
+    crops = np.random.default_rng(1).random((2, 5, 96, 96), np.float32)
+    assert all(grade.gradable_logit > 3 for grade in grade_crops(tiny_classifier(), crops, [CANAL, RECESS]))
+    torch.manual_seed(0)
+    untrained = Classifier(TINY_CLASSIFIER).eval()
+    assert abs(float(untrained(torch.from_numpy(crops), torch.tensor([False, True])).raw[0, GRADABLE])) < 1
 
 
 def test_the_right_recess_looks_like_a_mirrored_left_one():
@@ -97,6 +139,7 @@ def test_grading_crops_one_by_one_or_together_is_the_same():
     together = grade_crops(network, crops, regions)
     for k, region in enumerate(regions):
         alone = grade_crops(network, crops[k : k + 1], [region])[0]
-        np.testing.assert_allclose(alone.probabilities, together[k].probabilities, atol=1e-5)
-        assert sum(alone.probabilities) == pytest.approx(1.0, abs=1e-9)
+        np.testing.assert_allclose(alone.log_probabilities, together[k].log_probabilities, atol=1e-5)
+        assert np.exp(alone.log_probabilities).sum() == pytest.approx(1.0, abs=1e-6)
+        assert 0 <= alone.ordinal_expected <= 3 and 0 <= alone.measured_expected <= 3
     assert grade_crops(network, crops[:0], []) == []

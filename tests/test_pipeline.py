@@ -9,7 +9,7 @@ import pytest
 from lss_core.grading.explain import METHODS
 from lss_core.grading.pipeline import Grader, lung_share, refused_as_json, result_as_json
 from lss_core.imaging.volume import StoredPlane
-from lss_core.vocabulary import Box, DiscLevel, Grade, Refusal, Region
+from lss_core.vocabulary import Box, DiscLevel, Grade, Refusal, Region, measures_of
 from tests.phantoms import DISC_HU, LUMBOSACRAL_HU, THORACIC_HU, marked_volume, marker_grader
 
 FIVE = {12: LUMBOSACRAL_HU, 29: DISC_HU, 47: DISC_HU, 65: DISC_HU, 83: DISC_HU}
@@ -26,7 +26,7 @@ def test_five_levels_come_named_from_the_head_down():
         assert report.sop_instance_uid == f"1.2.{report.slice_index}"
         for graded in report.regions.values():
             assert graded is not None and sum(graded.probabilities) == pytest.approx(1.0)
-            assert graded.measure_value is not None
+            assert set(graded.measures) == set(measures_of(region))
 
 
 def test_progress_rises_to_one():
@@ -173,9 +173,11 @@ def test_the_report_is_json_of_the_agreed_shape_with_boxes_in_stored_pixels():
     assert report["status"] == "graded" and report["reason"] is None and report["series_uid"] == "1.2"
     assert set(report["timings_s"]) == {"read", "locate", "grade", "explain"}
     level = report["levels"][0]
-    assert list(level) == ["level", "sop_instance_uid", "slice_index", "regions"] and level["level"] == "L1/2"
+    assert list(level) == ["level", "sop_instance_uid", "slice_index", "regions", "not_gradable"]
+    assert level["level"] == "L1/2" and level["not_gradable"] == {}
     region = level["regions"]["central_canal"]
-    assert list(region) == ["box", "grade", "probabilities", "expected_grade"]
+    assert list(region) == ["box", "grade", "probabilities", "expected_grade", "measures", "grade_set", "doubts"]
+    assert set(region["measures"]) == {"dural_sac_area_mm2", "canal_ap_mm"}
     assert region["box"][0] > 127 - 70 - 10 and region["box"][2] < 127 - 70 + 10
 
 

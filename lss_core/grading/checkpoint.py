@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,6 +38,7 @@ class Card:
     metrics: Mapping[str, Any]
     weights_sha256: str
     created: str                            # ISO date
+    calibration: Mapping[str, Any] = field(default_factory=dict)    # see lss_core.grading.doubt; {}: not calibrated
     licence: str = LICENCE
     attributions: tuple[str, ...] = ATTRIBUTIONS
     intended_use: str = RESEARCH_USE
@@ -54,7 +55,8 @@ def configuration_from(kind: type[Configuration], values: Mapping[str, Any]) -> 
 
 def save_checkpoint(
     folder: Path, network: nn.Module, *, name: str, kind: str, configuration: Any, training: Mapping[str, Any],
-    data: str, metrics: Mapping[str, Any], created: str,
+    data: str, metrics: Mapping[str, Any], created: str, calibration: Mapping[str, Any] | None = None,
+    attributions: tuple[str, ...] = ATTRIBUTIONS,
 ) -> Card:
     """Write weights (floating point as float16) and card into `folder`, each complete or not at all."""
     tensors = {key: _halved(key, value) for key, value in network.state_dict().items()}
@@ -62,6 +64,7 @@ def save_checkpoint(
     card = Card(
         name=name, network=kind, configuration=asdict(configuration), training=dict(training), data=data,
         metrics=dict(metrics), weights_sha256=hashlib.sha256(weights).hexdigest(), created=created,
+        calibration=dict(calibration or {}), attributions=attributions,
     )
     folder.mkdir(parents=True, exist_ok=True)
     replace_file(folder / f"{name}.safetensors", weights)

@@ -1,13 +1,15 @@
-"""From a crop around a region to the probabilities of its four ordered grades.
+"""From a crop around a region to the probabilities of its four ordered grades, its measures, and whether to grade it.
 
-The network predicts a distribution over the *measure* that the grade is defined by (dural sac area, recess height): a
-logistic with a location and a scale. The grade's probabilities are the masses between the published thresholds, so
-they are ordered by construction, and wide where the measure is uncertain.
+Two heads answer the same question in two ways. The ordinal head gives cumulative log-odds (grade at least 1, 2, 3). The
+measurement head predicts a logistic distribution over each measure of the region (dural sac area and canal AP diameter,
+or recess height); the grading measure's masses between the published thresholds are grade probabilities too. The
+grade is read from the geometric mean of both, which is ordered by construction and wide where the heads are unsure or
+differ. A third output says whether the crop shows this region of a lumbar disc level at all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,13 +21,20 @@ from torch.nn.functional import logsigmoid, softplus
 from lss_core.grading.backbone import create_backbone
 from lss_core.grading.checkpoint import configuration_from
 from lss_core.imaging.volume import Volume, crop, window
-from lss_core.vocabulary import GRADE_BOUNDS, RECESS_HEIGHT, SAC_AREA, Box, Region
+from lss_core.vocabulary import CANAL_AP, GRADE_BOUNDS, RECESS_HEIGHT, SAC_AREA, Box, Region, measures_of
 
 CROP_CHANNELS = 5
-AREA_UNIT_MM2 = 25.0                                        # so that areas and heights are numbers of one size
-CANAL_CUTS = tuple(bound / AREA_UNIT_MM2 for bound in reversed(GRADE_BOUNDS[SAC_AREA]))     # rising: severe first
-RECESS_CUTS = tuple(reversed(GRADE_BOUNDS[RECESS_HEIGHT]))
+# So that areas and lengths are numbers of one size in the network.
+MEASURE_UNITS = {SAC_AREA: 25.0, CANAL_AP: 3.0, RECESS_HEIGHT: 1.0}
+CANAL_CUTS = tuple(b / MEASURE_UNITS[SAC_AREA] for b in reversed(GRADE_BOUNDS[SAC_AREA]))     # rising: severe first
+RECESS_CUTS = tuple(b / MEASURE_UNITS[RECESS_HEIGHT] for b in reversed(GRADE_BOUNDS[RECESS_HEIGHT]))
+TYPICAL_AP = 16.0 / MEASURE_UNITS[CANAL_AP]
 LOG_SCALE_RANGE = (-3.5, 2.0)
+MEASURES = 2                        # outputs of the measurement head; recesses use the first alone
+ORDINAL = slice(0, 3)
+LOCATION, LOG_SCALE = slice(3, 3 + MEASURES), slice(3 + MEASURES, 3 + 2 * MEASURES)
+GRADABLE = 3 + 2 * MEASURES
+OUTPUTS = GRADABLE + 1
 
 
 @dataclass(frozen=True)
@@ -40,32 +49,75 @@ class ClassifierConfig:
     recess_mm: float = 32.0
     crop_px: int = 96
     neighbour_mm: float = 3.0           # distance of the slices below and above
+    measurement_head: bool = True       # without it the ordinal head grades alone and nothing is measured
 
 
 @dataclass(frozen=True)
-class MeasureDistribution:
-    """Logistic distributions over measures: 25 mm2 of sac area for canals, mm of height for recesses. Shapes (B,)."""
+class CropOutput:
+    """What the network says of crops: its raw numbers (B, OUTPUTS), and which crops are recesses (B,)."""
 
-    location: torch.Tensor
-    log_scale: torch.Tensor
+    raw: torch.Tensor
     is_recess: torch.Tensor
+    measures_count: bool = True         # whether the measurement head takes part in the grade
+
+    @property
+    def gradable_logit(self) -> torch.Tensor:
+        """(B,) log-odds that the crop shows this region of a lumbar disc level."""
+        return self.raw[:, GRADABLE]
+
+    @property
+    def location(self) -> torch.Tensor:
+        """(B, MEASURES) medians in units of MEASURE_UNITS."""
+        return self.raw[:, LOCATION]
+
+    @property
+    def log_scale(self) -> torch.Tensor:
+        """(B, MEASURES)."""
+        return self.raw[:, LOG_SCALE].clamp(*LOG_SCALE_RANGE)
 
     def grade_log_probabilities(self) -> torch.Tensor:
-        """(B, 4) log-probabilities of normal, mild, moderate, severe."""
-        cuts = self.location.new_tensor([CANAL_CUTS, RECESS_CUTS])[self.is_recess.long()]
-        z = (cuts - self.location[:, None]) / self.log_scale.exp()[:, None]
-        between = logsigmoid(z[:, 1:]) + logsigmoid(-z[:, :-1]) + torch.log(-torch.expm1(z[:, :-1] - z[:, 1:]))
-        severe, normal = logsigmoid(z[:, :1]), logsigmoid(-z[:, -1:])
-        return torch.cat([severe, between, normal], dim=1).flip(1)
+        """(B, 4) log-probabilities of normal, mild, moderate, severe: both heads' geometric mean, normalised."""
+        ordinal = self.ordinal_log_probabilities()
+        if not self.measures_count:
+            return ordinal
+        return (0.5 * (ordinal + self.measured_log_probabilities())).log_softmax(1)
 
-    def negative_log_density(self, measure: torch.Tensor) -> torch.Tensor:
-        """(B,) of a known measure, in the head's units."""
-        z = (measure - self.location) / self.log_scale.exp()
+    def ordinal_log_probabilities(self) -> torch.Tensor:
+        """(B, 4) by the ordinal head: the first number is the log-odds of grade >= 1, the others its falls."""
+        first, second, third = self.raw[:, ORDINAL].unbind(1)
+        above = torch.stack([first, first - softplus(second), first - softplus(second) - softplus(third)], 1)
+        return _interval_masses(above.flip(1)).flip(1)
+
+    def measured_log_probabilities(self) -> torch.Tensor:
+        """(B, 4) by the measurement head: masses of the grading measure between the published thresholds."""
+        cuts = self.raw.new_tensor([CANAL_CUTS, RECESS_CUTS])[self.is_recess.long()]
+        z = (cuts - self.location[:, :1]) / self.log_scale[:, :1].exp()
+        return _interval_masses(-z.flip(1))
+
+    def negative_log_density(self, measures: torch.Tensor) -> torch.Tensor:
+        """(B, MEASURES) of known measures in the head's units."""
+        z = (measures - self.location) / self.log_scale.exp()
         return z + self.log_scale + 2 * softplus(-z)
 
-    def measures(self) -> torch.Tensor:
-        """(B,) medians in mm2 or mm."""
-        return torch.where(self.is_recess, self.location, self.location * AREA_UNIT_MM2)
+    def measures(self) -> list[dict[str, float]]:
+        """Medians in mm2 or mm by name, for each crop; empty without a measurement head."""
+        if not self.measures_count:
+            return [{} for _ in range(len(self.raw))]
+        return [
+            {name: float(value) * MEASURE_UNITS[name] for name, value in zip(names, values, strict=False)}
+            for recess, values in zip(self.is_recess.tolist(), self.location.tolist(), strict=True)
+            for names in [measures_of(Region.LEFT_LATERAL_RECESS if recess else Region.CENTRAL_CANAL)]
+        ]
+
+
+def _interval_masses(rising: torch.Tensor) -> torch.Tensor:
+    """Log-masses (B, n + 1) of a logistic between n cuts, whose log-odds of lying above the cut rise along axis 1.
+
+    The first mass lies above every cut; with `rising` the log-odds of grade >= 3, 2, 1 the masses are grades 3 to 0.
+    """
+    inner = logsigmoid(rising[:, 1:]) + logsigmoid(-rising[:, :-1])
+    inner = inner + torch.log(-torch.expm1((rising[:, :-1] - rising[:, 1:]).clamp_max(-1e-6)))
+    return torch.cat([logsigmoid(rising[:, :1]), inner, logsigmoid(-rising[:, -1:])], dim=1)
 
 
 class Classifier(nn.Module):
@@ -78,16 +130,19 @@ class Classifier(nn.Module):
             config.backbone, in_channels=CROP_CHANNELS, levels=(config.feature_level - 1, config.feature_level)
         )
         channels = self.backbone.feature_info.channels()[-1]  # type: ignore[union-attr, operator]
-        self.canal_head = _head(channels, config, start=float(np.mean(CANAL_CUTS)))
-        self.recess_head = _head(channels, config, start=float(np.mean(RECESS_CUTS)))
+        self.canal_head = _head(channels, config, start=(float(np.mean(CANAL_CUTS)), TYPICAL_AP))
+        self.recess_head = _head(channels, config, start=(float(np.mean(RECESS_CUTS)), 0.0))
 
-    def forward(self, crops: torch.Tensor, is_recess: torch.Tensor) -> MeasureDistribution:
+    def forward(self, crops: torch.Tensor, is_recess: torch.Tensor) -> CropOutput:
         """Crops (B, 5, H, W) and bool (B,)."""
-        features = self.backbone(crops)[-1]
-        pooled = torch.cat([features.mean((2, 3)), features.amax((2, 3))], dim=1).float()
-        chosen = torch.where(is_recess[:, None], self.recess_head(pooled), self.canal_head(pooled)).float()
-        return MeasureDistribution(chosen[:, 0], chosen[:, 1].clamp(*LOG_SCALE_RANGE), is_recess)
+        return CropOutput(self.outputs(crops, is_recess), is_recess, self.config.measurement_head)
 
+    def outputs(self, crops: torch.Tensor, is_recess: torch.Tensor) -> torch.Tensor:
+        """(B, OUTPUTS) float32: what `CropOutput` reads."""
+        features = self.backbone(crops)[-1]
+        pooled = torch.cat([features.mean((2, 3)), features.amax((2, 3))], dim=1)
+        out = torch.where(is_recess[:, None], self.recess_head(pooled), self.canal_head(pooled))
+        return out.float()
 
     def explained_layers(self) -> list[nn.Module]:
         """The layers whose feature maps heat maps are made from: the last two scales."""
@@ -95,12 +150,14 @@ class Classifier(nn.Module):
         return [self.backbone.get_submodule(name.replace(".", "_")) for name in names]
 
 
-def _head(channels: int, config: ClassifierConfig, *, start: float) -> nn.Sequential:
-    """Pooled features to location and log-scale, beginning at the middle of the cuts."""
-    last = nn.Linear(config.hidden, 2)
+def _head(channels: int, config: ClassifierConfig, *, start: tuple[float, float]) -> nn.Sequential:
+    """Pooled features to OUTPUTS numbers, the measures beginning at `start`."""
+    last = nn.Linear(config.hidden, OUTPUTS)
     nn.init.normal_(last.weight, std=0.01)
+    bias = torch.zeros(OUTPUTS)
+    bias[LOCATION] = torch.tensor(start)
     with torch.no_grad():
-        last.bias.copy_(torch.tensor([start, 0.0]))
+        last.bias.copy_(bias)
     return nn.Sequential(
         nn.Linear(2 * channels, config.hidden), nn.GELU(), nn.Dropout(config.dropout), last
     )
@@ -111,9 +168,10 @@ def build_classifier(configuration: Mapping[str, Any]) -> Classifier:
     return Classifier(configuration_from(ClassifierConfig, configuration))
 
 
-def in_head_units(region: Region, measure: float) -> float:
-    """A measure in mm2 or mm as the region's head counts it."""
-    return measure / AREA_UNIT_MM2 if region is Region.CENTRAL_CANAL else measure
+def in_head_units(region: Region, measures: Mapping[str, float]) -> list[float]:
+    """Measures in mm2 or mm as the network counts them, MEASURES numbers; NaN where not known."""
+    known = [measures.get(name, np.nan) / MEASURE_UNITS[name] for name in measures_of(region)]
+    return [*known, *[float("nan")] * (MEASURES - len(known))]
 
 
 def is_recess(region: Region) -> bool:
@@ -149,31 +207,47 @@ def crop_stack(
 
 
 def region_crop(volume: Volume, slice_index: int, region: Region, box: Box, config: ClassifierConfig) -> np.ndarray:
-    """`crop_stack` of a region of a volume; the slices beside it are repeated where the volume ends."""
-    indices = [volume.neighbour(slice_index, offset) for offset in (-config.neighbour_mm, 0.0, config.neighbour_mm)]
+    """`crop_stack` of a region of a volume."""
+    planes = neighbours(volume, slice_index, config)
     return crop_stack(
-        volume.hu[indices], pixel_spacing_mm=volume.pixel_spacing_mm, region=region, centre=box.centre, config=config
+        planes, pixel_spacing_mm=volume.pixel_spacing_mm, region=region, centre=box.centre, config=config
     )
+
+
+def neighbours(volume: Volume, slice_index: int, config: ClassifierConfig) -> np.ndarray:
+    """HU [3, row, column] of the slices below, at and above; repeated where the volume ends."""
+    offsets = (-config.neighbour_mm, 0.0, config.neighbour_mm)
+    return volume.hu[[volume.neighbour(slice_index, offset) for offset in offsets]]
 
 
 @dataclass(frozen=True)
 class CropGrade:
-    """Probabilities of grades 0-3 and the median measure in mm2 or mm."""
+    """What one view of a region gives, not yet calibrated."""
 
-    probabilities: tuple[float, float, float, float]
-    measure_value: float
+    log_probabilities: np.ndarray           # float64 [4]
+    ordinal_expected: float                 # grade by the ordinal head alone, 0..3
+    measured_expected: float                # grade by the measurement head alone, 0..3
+    measures: Mapping[str, float]           # mm2 or mm by name
+    gradable_logit: float
 
 
-def grade_crops(classifier: Classifier, crops: np.ndarray, regions: list[Region]) -> list[CropGrade]:
+def grade_crops(classifier: Classifier, crops: np.ndarray, regions: Sequence[Region]) -> list[CropGrade]:
     """Grade crops [n, 5, px, px] of these regions in one forward pass."""
     if not regions:
         return []
     recess = torch.tensor([is_recess(region) for region in regions])
     batch = torch.from_numpy(crops).contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
-        distribution = classifier(batch, recess)
-        probabilities = distribution.grade_log_probabilities().double().softmax(dim=1)
+        output = classifier(batch, recess)
+        logs = output.grade_log_probabilities().double().log_softmax(1).numpy()
+        ordinal, measured = (_expected(p) for p in (output.ordinal_log_probabilities(),
+                                                    output.measured_log_probabilities()))
     return [
-        CropGrade((p[0], p[1], p[2], p[3]), measure)
-        for p, measure in zip(probabilities.tolist(), distribution.measures().tolist(), strict=True)
+        CropGrade(*values)
+        for values in zip(logs, ordinal, measured, output.measures(), output.gradable_logit.tolist(), strict=True)
     ]
+
+
+def _expected(log_probabilities: torch.Tensor) -> list[float]:
+    """Expected grade of each row."""
+    return (log_probabilities.exp() @ torch.arange(4.0)).tolist()

@@ -12,8 +12,23 @@ import numpy as np
 from scipy.ndimage import binary_fill_holes
 
 from lss_core.grading.checkpoint import Card, load_checkpoint
-from lss_core.grading.classifier import Classifier, build_classifier, field_mm, grade_crops, region_crop
+from lss_core.grading.classifier import (
+    Classifier,
+    build_classifier,
+    field_mm,
+    grade_crops,
+    neighbours,
+    region_crop,
+)
 from lss_core.grading.detector import Detection, Detector, SliceFinding, build_detector, find_regions
+from lss_core.grading.doubt import (
+    LEAST_GRADABLE,
+    VIEW_SHIFTS_MM,
+    Judgement,
+    calibration_of,
+    judge,
+    region_views,
+)
 from lss_core.grading.explain import HeatMap, heat_maps
 from lss_core.grading.levels import (
     MIN_EXTENT_MM,
@@ -23,6 +38,7 @@ from lss_core.grading.levels import (
     find_levels,
     trace_canal,
 )
+from lss_core.grading.refusal import implausible, region_refusal
 from lss_core.imaging.straighten import CanalLine, in_plane_pixels
 from lss_core.imaging.volume import Volume
 from lss_core.vocabulary import Box, DiscLevel, Grade, LevelReport, Refusal, Region, RegionGrade
@@ -33,6 +49,8 @@ BONE_HU = 200
 LUNG_HU = (-950, -300)               # gas in bowel is darker
 LUNG_SHARE = 0.06                   # of the body's cross-section; the bases of the lungs at L1 stay below 0.03
 NO_LUMBAR_SPINE = "This scan shows no lumbar spine: {}. Choose an axial series through the lumbar discs."
+NOT_FOUND = "The {} was not found on this slice; place a box on it to have it graded."
+NOT_AT_A_DISC = "This does not look like the {} at a lumbar disc; choose a slice through the disc, or move the box."
 Progress = Callable[[str, float], None]
 
 
@@ -47,6 +65,7 @@ class GradingResult:
     timings_s: Mapping[str, float]
     notes: tuple[str, ...]          # about this scan
     provenance: str                 # what the model's grades rest on
+    set_coverage: float | None = None   # share of true grades that `grade_set` is made to hold; None: no sets
 
 
 @dataclass(frozen=True)
@@ -66,16 +85,22 @@ class Grader:
     ) -> None:
         self._detector, self._level_network, self._classifier = detector, level_network, classifier
         self.card = card
+        self._calibration = calibration_of(card.calibration)
 
     @classmethod
-    def load(cls, version: str = "v1", *, models: Path = MODELS) -> Grader:
+    def load(cls, version: str = "v1", *, models: Path = MODELS, locators: Path | None = None) -> Grader:
         """Load the detector, the level network and one version of the classifier.
+
+        Args:
+            models: Folder of the classifier.
+            locators: Folder of the detector and the level network; None means the same.
 
         Raises:
             Refusal: a file is missing or is not what its card says.
         """
-        detector, _ = load_checkpoint(models, "detector", kind="detector", build=build_detector)
-        level_network, _ = load_checkpoint(models, "levels", kind="levels", build=build_level_network)
+        beside = locators or models
+        detector, _ = load_checkpoint(beside, "detector", kind="detector", build=build_detector)
+        level_network, _ = load_checkpoint(beside, "levels", kind="levels", build=build_level_network)
         classifier, card = load_checkpoint(models, version, kind="classifier", build=build_classifier)
         return cls(detector, level_network, classifier, card)
 
@@ -91,18 +116,22 @@ class Grader:
     def networks(self) -> tuple[Detector, LevelNetwork, Classifier]:
         return self._detector, self._level_network, self._classifier
 
-    def grade(self, volume: Volume, *, progress: Progress | None = None) -> GradingResult:
+    def grade(
+        self, volume: Volume, *, progress: Progress | None = None, located: Sequence[Located] | None = None
+    ) -> GradingResult:
         """Find and grade the disc levels of a volume.
 
         Args:
             progress: Called with what is being done and the share of all work done, 0..1.
+            located: What `locate` gave for this volume, where another version of the model has looked already.
 
         Raises:
             Refusal: no lumbar spine, or no disc, is to be seen.
         """
         tell = progress or (lambda what, share: None)
         started = time.perf_counter()
-        located = self.locate(volume, progress=lambda share: tell("Locating the discs", 0.85 * share))
+        if located is None:
+            located = self.locate(volume, progress=lambda share: tell("Locating the discs", 0.85 * share))
         found = time.perf_counter()
         tell("Grading", 0.85)
         levels = self._graded(volume, located)
@@ -111,6 +140,7 @@ class Grader:
             levels=levels, series_uid=volume.series_uid, model_version=self.version, weights_sha256=self.weights_sha256,
             timings_s={"read": 0.0, "locate": found - started, "grade": time.perf_counter() - found, "explain": 0.0},
             notes=tuple(_notes(volume, levels)), provenance=_provenance(self.card),
+            set_coverage=None if self._calibration is None else self._calibration.coverage,
         )
 
     def locate(self, volume: Volume, *, progress: Callable[[float], None] | None = None) -> list[Located]:
@@ -144,6 +174,13 @@ class Grader:
             _refuse_outside(volume, region, box)
         placed = {region: Detection(boxes[region], 1.0) if region in boxes else None for region in Region}
         return self._graded(volume, [Located(level, slice_index, placed)])[0]
+
+    def measure(
+        self, volume: Volume, slice_index: int, boxes: Mapping[Region, Box]
+    ) -> dict[Region, Mapping[str, float]]:
+        """The measures (mm2 or mm by name) of boxes on any slice, at a disc or not, without grading them."""
+        judged = self._judged(volume, [(slice_index, region, box) for region, box in boxes.items()])
+        return {region: judgement.measures for region, judgement in zip(boxes, judged, strict=True)}
 
     def heat_map(
         self, volume: Volume, slice_index: int, region: Region, box: Box, *, target: Grade, method: str = "gradcam"
@@ -202,28 +239,58 @@ class Grader:
         return sure and finding.gradable >= config.gradable_threshold
 
     def _graded(self, volume: Volume, located: Sequence[Located]) -> tuple[LevelReport, ...]:
-        found = [
+        refused = [_refused(volume, place) for place in located]
+        wanted = [
             (place, region, detection)
-            for place in located for region, detection in place.regions.items() if detection is not None
+            for place, reasons in zip(located, refused, strict=True)
+            for region, detection in place.regions.items() if detection is not None and region not in reasons
         ]
-        config = self._classifier.config
-        crops = [region_crop(volume, place.slice_index, region, d.box, config) for place, region, d in found]
-        stacked = np.stack(crops) if crops else np.zeros((0, 5, config.crop_px, config.crop_px), np.float32)
-        grades = iter(grade_crops(self._classifier, stacked, [region for _, region, _ in found]))
+        judgements = iter(self._judged(volume, [(p.slice_index, region, d.box) for p, region, d in wanted]))
         reports = []
-        for place in located:
+        for place, reasons in zip(located, refused, strict=True):
             regions: dict[Region, RegionGrade | None] = {}
             for region, detection in place.regions.items():
-                if detection is None:
-                    regions[region] = None
-                    continue
-                graded = next(grades)
-                regions[region] = RegionGrade(
-                    detection.box, detection.confidence, graded.probabilities, graded.measure_value
+                judged = None if detection is None or region in reasons else next(judgements)
+                if judged is not None and judged.gradable < LEAST_GRADABLE:
+                    reasons[region] = NOT_AT_A_DISC.format(region.label.lower())
+                    judged = None
+                regions[region] = None if judged is None or detection is None else RegionGrade(
+                    detection.box, detection.confidence, judged.probabilities, judged.measures, judged.grade_set,
+                    judged.doubts,
                 )
             uid = volume.sop_instance_uids[place.slice_index]
-            reports.append(LevelReport(place.level, place.slice_index, uid, regions))
+            reports.append(LevelReport(place.level, place.slice_index, uid, regions, reasons))
         return tuple(reports)
+
+    def _judged(self, volume: Volume, wanted: Sequence[tuple[int, Region, Box]]) -> list[Judgement]:
+        """Grade (slice index, region, box) in one forward pass over all views."""
+        if not wanted:
+            return []
+        config, count = self._classifier.config, len(VIEW_SHIFTS_MM)
+        crops = np.concatenate([
+            region_views(
+                neighbours(volume, index, config), pixel_spacing_mm=volume.pixel_spacing_mm, region=region,
+                centre=box.centre, config=config,
+            )
+            for index, region, box in wanted
+        ])
+        views = grade_crops(self._classifier, crops, [region for _, region, _ in wanted for _ in range(count)])
+        return [
+            judge(views[k * count : (k + 1) * count], region, self._calibration)
+            for k, (_, region, _) in enumerate(wanted)
+        ]
+
+
+def _refused(volume: Volume, place: Located) -> dict[Region, str]:
+    """Why regions of a level must not be graded, by what can be seen without the classifier."""
+    boxes = {region: detection.box for region, detection in place.regions.items() if detection is not None}
+    reasons = {region: NOT_FOUND.format(region.label.lower()) for region in place.regions if region not in boxes}
+    reasons |= implausible(volume, boxes)
+    for region, box in boxes.items():
+        reason = None if region in reasons else region_refusal(volume, place.slice_index, region, box)
+        if reason is not None:
+            reasons[region] = reason
+    return reasons
 
 
 def _total_confidence(finding: SliceFinding) -> float:
@@ -279,7 +346,7 @@ def _notes(volume: Volume, levels: Sequence[LevelReport]) -> Iterable[str]:
     missing = [f"{report.level or 'slice ' + str(report.slice_index + 1)}: {region.label.lower()}"
                for report in levels for region, graded in report.regions.items() if graded is None]
     if missing:
-        yield f"Not found, and so not graded: {'; '.join(missing)}."
+        yield f"Not gradable: {'; '.join(missing)}. Choose the cell to read why."
     named = {report.level for report in levels} - {None}
     inside = [level for level in DiscLevel if named and min(_order(n) for n in named) < _order(level)
               and level not in named]
@@ -298,7 +365,8 @@ def result_as_json(result: GradingResult, volume: Volume) -> dict[str, Any]:
     return _as_json(
         status="graded", reason=None, series_uid=result.series_uid,
         levels=[_level_as_json(report, volume) for report in result.levels],
-        model={"version": result.model_version, "weights_sha256": result.weights_sha256},
+        model={"version": result.model_version, "weights_sha256": result.weights_sha256,
+               "set_coverage": result.set_coverage},
         timings_s={name: round(seconds, 3) for name, seconds in result.timings_s.items()},
     )
 
@@ -312,7 +380,7 @@ def refused_as_json(
 
 
 def _as_json(
-    *, status: str, reason: str | None, series_uid: str, levels: list[dict[str, Any]], model: Mapping[str, str],
+    *, status: str, reason: str | None, series_uid: str, levels: list[dict[str, Any]], model: Mapping[str, Any],
     timings_s: Mapping[str, float],
 ) -> dict[str, Any]:
     return {
@@ -330,6 +398,7 @@ def _level_as_json(report: LevelReport, volume: Volume) -> dict[str, Any]:
             region.value: None if graded is None else _region_as_json(graded, volume)
             for region, graded in report.regions.items()
         },
+        "not_gradable": {region.value: reason for region, reason in report.not_gradable.items()},
     }
 
 
@@ -339,4 +408,7 @@ def _region_as_json(graded: RegionGrade, volume: Volume) -> dict[str, Any]:
         "grade": int(graded.grade),
         "probabilities": [round(p, 6) for p in graded.probabilities],
         "expected_grade": round(graded.expected_grade, 4),
+        "measures": {name: round(value, 2) for name, value in graded.measures.items()},
+        "grade_set": [int(grade) for grade in graded.grade_set],
+        "doubts": list(graded.doubts),
     }

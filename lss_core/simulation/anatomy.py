@@ -200,11 +200,11 @@ def _canal(rng: np.random.Generator, wear: float, size: float) -> _Canal:
     apex = size * CANAL_AP * congenital * rng.normal(1, 0.04, 11)
     pedicle = size * INTERPEDICULAR / 2 * rng.normal(1, 0.06) * rng.normal(1, 0.02, 11)
     at_risk = np.array([0.1, 0.1, 0.3, 0.6, 0.85, 1.0, 1.0, 0.8, 0.1, 0.0])
-    share = at_risk * (rng.random(10) < 0.5 + 0.45 * wear) * rng.beta(1.0, 1.1, 10)
+    share = at_risk * (rng.random(10) < 0.44 + 0.43 * wear) * rng.beta(1.0, 1.1, 10)
     central = np.clip(share * rng.uniform(0.7, 1.35, 10), 0, 1.1)
     bulge = np.abs(rng.normal(0, 0.5, 10)) + 6.0 * central * rng.uniform(0.15, 1.0, 10)
     side = np.clip(share[:, None] * rng.uniform(0.1, 0.95, (10, 2)), 0, 1)
-    alone = (rng.random((10, 2)) < 0.22) * rng.random((10, 2)) * at_risk[:, None]
+    alone = (rng.random((10, 2)) < 0.18) * rng.random((10, 2)) * at_risk[:, None]
     side = np.maximum(side, alone)
     flavum = (
         rng.uniform(2.0, 3.6, (10, 1))
@@ -316,7 +316,7 @@ def _joints(rng: np.random.Generator, wear: float, size: float, discs: np.ndarra
 def _curve(rng: np.random.Generator, vertebrae: np.ndarray, discs: np.ndarray) -> np.ndarray:
     """Bend the spine: pitch by level (lordosis), roll (scoliosis) and axial rotation; integrate the axis."""
     s = np.arange(vertebrae[-1, 0] - 25, vertebrae[0, 0] + 25, STEP_MM)
-    slope = rng.normal(31, 7)  # sacral slope, degrees, supine
+    slope = np.clip(rng.normal(36, 9), 14, 60)  # sacral slope, degrees, supine
     lordosis = np.clip(rng.normal(0.0, 6), -12, 12)
     at = np.array(
         [
@@ -348,7 +348,7 @@ def _curve(rng: np.random.Generator, vertebrae: np.ndarray, discs: np.ndarray) -
     )
     pitch_rad = _smooth(np.radians(np.interp(s, at[:], pitch)), 12 / STEP_MM)
     span = s[-1] - s[0]
-    bend = np.clip(rng.normal(0, 4), -14, 14)
+    bend = np.clip(rng.normal(0, 5), -20, 20)
     roll_rad = np.radians(
         bend * np.sin(2 * np.pi * (s - s[0]) / span * rng.uniform(0.5, 1.1) + rng.uniform(0, 6)) + rng.normal(0, 1.5)
     )
@@ -439,7 +439,7 @@ BODY_COLUMNS = 24
 
 def _body(rng: np.random.Generator, size: float, curve: np.ndarray) -> np.ndarray:
     body = np.zeros(BODY_COLUMNS)
-    weight = np.clip(rng.normal(1.0, 0.15), 0.72, 1.45)
+    weight = np.clip(rng.normal(1.02, 0.17), 0.72, 1.6)
     body[0] = 165 * size * weight
     body[1] = 112 * size * weight
     body[3] = np.clip(rng.gamma(3.0, 6.0) * weight, 4, 60)
@@ -501,7 +501,7 @@ def _attenuation(rng: np.random.Generator, age: float, wear: float) -> np.ndarra
         "air": -1000.0,
         "fat": rng.normal(-100, 8),
         "muscle": rng.normal(55, 6),
-        "cancellous": np.clip(rng.normal(190 - 1.0 * (age - 30), 42), 40, 320),
+        "cancellous": np.clip(rng.normal(190 - 1.2 * (age - 30), 45), 20, 330),
         "cortex": rng.uniform(550, 1000),
         "disc": rng.normal(78, 9),
         "flavum": rng.normal(68, 9),

@@ -39,7 +39,7 @@ def sample_acquisition(rng: np.random.Generator, patient: Patient) -> Acquisitio
     trunk = 2 * patient.body[0]
     field = float(np.clip(rng.choice([rng.uniform(120, 240), trunk * rng.uniform(0.9, 1.4)], p=[0.45, 0.55]), 120, 550))
     bone = rng.random() < 0.15
-    dose = rng.lognormal(0, 0.3)
+    dose = rng.lognormal(0.05, 0.38)  # down to low-dose protocols
     noise = (rng.uniform(30, 75) if bone else rng.uniform(8, 15)) * np.sqrt(3.0 / max(thickness, 0.8)) ** 0.8
     noise = float(np.clip(noise * dose * (patient.body[0] / 165) ** 1.5, 5, 120))
     return Acquisition(
@@ -49,7 +49,7 @@ def sample_acquisition(rng: np.random.Generator, patient: Patient) -> Acquisitio
         blur_mm=float(rng.uniform(0.3, 0.42) if bone else rng.uniform(0.42, 0.72)),
         sharpen=float(rng.uniform(0.4, 1.0) if bone else rng.uniform(0, 0.25)),
         noise_hu=noise,
-        noise_blur_mm=float(rng.uniform(0.25, 0.35) if bone else rng.uniform(0.4, 0.75)),
+        noise_blur_mm=float(rng.uniform(0.25, 0.35) if bone else rng.uniform(0.4, 0.95)),  # iterative: coarse
         streaks_hu=float(rng.exponential(4.0)),
         hu_offset=float(rng.normal(0, 4)),
         kernel_name="SIM-BONE" if bone else "SIM-SOFT",

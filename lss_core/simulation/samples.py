@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lss_core.imaging.volume import StoredPlane, Volume
-from lss_core.simulation.anatomy import DISCS, Patient, sample_patient, worn
+from lss_core.simulation.anatomy import DISC_INDEX, DISCS, Patient, sample_patient, worn
 from lss_core.simulation.render import Acquisition, detect, expose, sample_acquisition
 from lss_core.simulation.truth import RegionTruth, SpinePlane, measure_slice
 from lss_core.vocabulary import Box, DiscLevel, Region
@@ -50,17 +50,32 @@ class CoarseVolume:
 
 
 def render_level(
-    patient: Patient, level: DiscLevel, acquisition: Acquisition, rng: np.random.Generator
+    patient: Patient, level: DiscLevel, acquisition: Acquisition, rng: np.random.Generator, *, offset_mm: float = 0.0
 ) -> LevelSample | None:
     """Render the three slices around a disc and measure the middle one; None where a region does not exist on it.
 
     The slice grid falls anywhere against the disc, as on a scanner.
+
+    Args:
+        offset_mm: How far headward of the disc the middle slice lies.
     """
     x, y, z = patient.disc_position(level)
-    z += rng.uniform(-0.5, 0.5) * min(acquisition.slice_spacing_mm, 4.0)
+    z += offset_mm + rng.uniform(-0.5, 0.5) * min(acquisition.slice_spacing_mm, 4.0)
     measured = measure_slice(patient, z, acquisition.slice_thickness_mm)
     if len(measured) < len(Region):
         return None
+    if offset_mm:
+        x, y = SpinePlane(patient, z).xy(0.0, 2.0)
+    hu, pixel, corner = _render_patch(patient, acquisition, (x, y, z), rng)
+    regions = {r: m.in_pixels(r, y0_mm=corner[0], x0_mm=corner[1], pixel_mm=pixel) for r, m in measured.items()}
+    return LevelSample(hu, pixel, level, regions)
+
+
+def _render_patch(
+    patient: Patient, acquisition: Acquisition, point: tuple[float, float, float], rng: np.random.Generator
+) -> tuple[np.ndarray, float, tuple[float, float]]:
+    """HU [3, row, column] around a point at the canal's front, the pixel in mm, and (y, x) mm of pixel (0, 0)."""
+    x, y, z = point
     pixel = max(acquisition.pixel_mm, FINEST_PIXEL_MM)
     count = int(LEVEL_FIELD_MM / pixel)
     steps = (np.arange(count) - (count - 1) / 2) * pixel
@@ -69,17 +84,54 @@ def render_level(
     clean = np.stack(
         [expose(patient, acquisition, z + k * step, ys, xs, most_planes=4 - 2 * abs(k)) for k in (-1, 0, 1)]
     )
-    hu = detect(clean, acquisition, pixel, rng)
-    regions = {r: m.in_pixels(r, y0_mm=ys[0], x0_mm=xs[0], pixel_mm=pixel) for r, m in measured.items()}
-    return LevelSample(hu, pixel, level, regions)
+    return detect(clean, acquisition, pixel, rng), pixel, (ys[0], xs[0])
 
 
-def sample_level(rng: np.random.Generator, patient: Patient, acquisition: Acquisition) -> LevelSample:
-    """One random level of a patient."""
+def sample_level(
+    rng: np.random.Generator, patient: Patient, acquisition: Acquisition, *, reach_mm: float = 0.0
+) -> LevelSample:
+    """One random level of a patient, up to `reach_mm` beside its disc."""
     while True:
-        sample = render_level(patient, rng.choice(list(DiscLevel)), acquisition, rng)
+        offset = float(rng.uniform(-reach_mm, reach_mm)) if reach_mm else 0.0
+        sample = render_level(patient, rng.choice(list(DiscLevel)), acquisition, rng, offset_mm=offset)
         if sample is not None:
             return sample
+
+
+@dataclass(frozen=True)
+class ElsewhereSample:
+    """A patch like a level's, where there is no lumbar disc; `centres` are pixels where regions would be looked for."""
+
+    hu: np.ndarray  # float32 [3, row, column]
+    pixel_mm: float
+    centres: dict[Region, tuple[float, float]]
+
+
+def sample_elsewhere(rng: np.random.Generator, patient: Patient, acquisition: Acquisition) -> ElsewhereSample:
+    """A slice through the pedicles of a lumbar vertebra, the thoracic spine or the sacrum, far from lumbar discs."""
+    discs, vertebrae = patient.discs[:, 0], patient.vertebrae[:, 0]
+    place = rng.random()
+    if place < 0.6:  # between two lumbar discs, at least 12 mm from both
+        k = int(rng.integers(DISC_INDEX[DiscLevel.L1_2], DISC_INDEX[DiscLevel.L5_S1]))
+        slack = max((discs[k] - discs[k + 1]) / 2 - 12.0, 0.0)
+        s = (discs[k] + discs[k + 1]) / 2 + rng.uniform(-slack, slack)
+    elif place < 0.8:
+        s = rng.uniform(discs[DISCS.index("T11/12")] - 6.0, vertebrae[0])
+    else:
+        s = rng.uniform(vertebrae[9] - 12.0, discs[DISCS.index("S1/2")] + 3.0)
+    z = float(patient.point(float(s), 0.0, 6.0)[2])
+    plane = SpinePlane(patient, z)
+    x, y = plane.xy(0.0, 2.0)
+    hu, pixel, (y0, x0) = _render_patch(patient, acquisition, (x, y, z), rng)
+
+    def pixels(u: float, v: float) -> tuple[float, float]:
+        at_x, at_y = plane.xy(u, v)
+        return (at_y - y0) / pixel, (at_x - x0) / pixel
+
+    return ElsewhereSample(hu, pixel, {
+        Region.CENTRAL_CANAL: pixels(0.0, 8.0), Region.LEFT_LATERAL_RECESS: pixels(9.0, 4.0),
+        Region.RIGHT_LATERAL_RECESS: pixels(-9.0, 4.0),
+    })
 
 
 def is_lumbar(patient: Patient, z_mm: float) -> bool:

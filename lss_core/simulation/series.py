@@ -16,7 +16,7 @@ from lss_core.simulation.anatomy import Patient, sample_patient
 from lss_core.simulation.render import Acquisition, detect, expose, sample_acquisition
 from lss_core.simulation.samples import as_hu, volume_of
 from lss_core.simulation.truth import RegionTruth, measure_slice
-from lss_core.vocabulary import DiscLevel, Region
+from lss_core.vocabulary import CANAL_AP, DiscLevel, Region
 
 MATRIX = 512
 REFERENCE_COLUMNS = (
@@ -33,6 +33,7 @@ REFERENCE_COLUMNS = (
     "row1",
     "col1",
 )
+CANAL_AP_COLUMN = "canal_ap_mm"  # optional in a reference.csv; written for central canals
 DEMO_SEED = 20_240_615
 
 
@@ -65,7 +66,7 @@ def simulate_series(seed: int, *, acquisition: Acquisition | None = None, matrix
     noise = rng.spawn(len(positions))
 
     def one_slice(index: int) -> np.ndarray:
-        clean = expose(patient, acquisition, positions[index], ys, xs)
+        clean = _expose_slice(patient, acquisition, positions[index], ys, xs)
         return as_hu(detect(clean, acquisition, acquisition.pixel_mm, noise[index]))
 
     with ThreadPoolExecutor(2) as pool:
@@ -86,6 +87,20 @@ def simulate_series(seed: int, *, acquisition: Acquisition | None = None, matrix
         if (t := _level_truth(patient, acquisition, level, positions, ys[0], xs[0])) is not None
     )
     return SimulatedSeries(volume, truth, patient, acquisition)
+
+
+def _expose_slice(
+    patient: Patient, acquisition: Acquisition, z_mm: float, ys: np.ndarray, xs: np.ndarray
+) -> np.ndarray:
+    """A whole slice: the slice's thickness is sampled finely around the spine, where it is looked at, and coarsely in
+    the trunk."""
+    clean = expose(patient, acquisition, z_mm, ys, xs, most_planes=2)
+    x, y = patient.curve[int(np.argmin(np.abs(patient.curve[:, 3] - z_mm))), 1:3]
+    rows = slice(*np.searchsorted(ys, (y - 45.0, y + 60.0)))
+    cols = slice(*np.searchsorted(xs, (x - 45.0, x + 45.0)))
+    if acquisition.slice_thickness_mm > 2.2 and len(ys[rows]) > 1 and len(xs[cols]) > 1:
+        clean[rows, cols] = expose(patient, acquisition, z_mm, ys[rows], xs[cols])
+    return clean
 
 
 def simulate_volume(seed: int = DEMO_SEED) -> Volume:
@@ -123,7 +138,7 @@ def write_simulated(out: Path, *, patients: int, seed: int) -> Path:
     reference = out / "reference.csv"
     with reference.open("w", newline="") as handle:
         writer = csv.writer(handle)
-        writer.writerow(REFERENCE_COLUMNS)
+        writer.writerow((*REFERENCE_COLUMNS, CANAL_AP_COLUMN))
         for number in range(patients):
             name = f"SIM-{seed}-{number:04d}"
             series = simulate_series(patient_seed(seed, number))
@@ -150,6 +165,7 @@ def _reference_rows(series: SimulatedSeries, name: str) -> list[tuple]:
             f"{truth.measure_value:.2f}",
             series.volume.sop_instance_uids[level.slice_index],
             *(f"{edge:.2f}" for edge in truth.box.as_list()),
+            f"{truth.measures[CANAL_AP]:.2f}" if CANAL_AP in truth.measures else "",
         )
         for level in series.truth
         for region, truth in level.regions.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ from scipy import ndimage
 from lss_core.simulation import tissue
 from lss_core.simulation.anatomy import Patient
 from lss_core.simulation.render import trace
-from lss_core.vocabulary import Box, Grade, Region, grade_of_measure, measure_of
+from lss_core.vocabulary import CANAL_AP, RECESS_HEIGHT, SAC_AREA, Box, Grade, Region, grade_of_measure, measure_of
 
 PITCH_MM = 0.3
 FIELD_MM = ((-12.0, 20.0), (-22.0, 22.0))  # around the canal centre: rows (front, back), columns
@@ -26,11 +27,16 @@ class RegionTruth:
 
     region: Region
     box: Box
-    measure_value: float
+    measures: Mapping[str, float]  # name to mm2 or mm
 
     @property
     def measure_name(self) -> str:
+        """Of the measure that grades the region."""
         return measure_of(self.region)
+
+    @property
+    def measure_value(self) -> float:
+        return self.measures[self.measure_name]
 
     @property
     def grade(self) -> Grade:
@@ -42,7 +48,7 @@ class MeasuredRegion:
     """One region on one slice; `box_mm` is (y0, x0, y1, x1) in patient millimetres."""
 
     box_mm: tuple[float, float, float, float]
-    measure_value: float
+    measures: Mapping[str, float]
 
     def in_pixels(self, region: Region, *, y0_mm: float, x0_mm: float, pixel_mm: float) -> RegionTruth:
         """The same on a grid whose pixel (0, 0) is centred on (y0_mm, x0_mm)."""
@@ -50,15 +56,15 @@ class MeasuredRegion:
         box = Box(
             (top - y0_mm) / pixel_mm, (left - x0_mm) / pixel_mm, (bottom - y0_mm) / pixel_mm, (right - x0_mm) / pixel_mm
         )
-        return RegionTruth(region, box, self.measure_value)
+        return RegionTruth(region, box, self.measures)
 
 
 def measure_slice(patient: Patient, z_mm: float, thickness_mm: float) -> dict[Region, MeasuredRegion]:
     """Measure the canal and both recesses on the labels of an axial slice.
 
-    Sac area is counted and recess height is the free gap, in the anteroposterior direction, between the disc or body in
-    front and the superior facet or its ligament behind; both are averaged over two planes inside the slice. Returns
-    only what exists on the slice.
+    Sac area is counted; the canal's AP diameter is its extent in the midline, fat included; recess height is the free
+    gap, in the anteroposterior direction, between the disc or body in front and the superior facet or its ligament
+    behind. All are averaged over two planes inside the slice. Returns only what exists on the slice.
     """
     planes = [_measure_plane(patient, z_mm + f * thickness_mm) for f in (-0.25, 0.25)]
     out: dict[Region, MeasuredRegion] = {}
@@ -66,7 +72,8 @@ def measure_slice(patient: Patient, z_mm: float, thickness_mm: float) -> dict[Re
         found = [plane[region] for plane in planes if region in plane]
         if len(found) == len(planes):
             box = tuple(float(np.mean([f.box_mm[i] for f in found])) for i in range(4))
-            out[region] = MeasuredRegion(box, float(np.mean([f.measure_value for f in found])))  # type: ignore[arg-type]
+            measures = {name: float(np.mean([f.measures[name] for f in found])) for name in found[0].measures}
+            out[region] = MeasuredRegion(box, measures)  # type: ignore[arg-type]
     return out
 
 
@@ -83,6 +90,8 @@ def _measure_plane(patient: Patient, z_mm: float) -> dict[Region, MeasuredRegion
     rows, cols = np.flatnonzero(canal.any(axis=1)), np.flatnonzero(canal.any(axis=0))
     half = PITCH_MM / 2
     area = float((labels == tissue.SAC).sum()) * PITCH_MM**2
+    midline = int(np.argmin(np.abs(xs - float(xs[np.nonzero(labels == tissue.SAC)[1]].mean()))))
+    ap = float(canal[:, midline - 1 : midline + 2].sum()) / 3 * PITCH_MM
     out[Region.CENTRAL_CANAL] = MeasuredRegion(
         (
             float(ys[rows[0]]) - half,
@@ -90,7 +99,7 @@ def _measure_plane(patient: Patient, z_mm: float) -> dict[Region, MeasuredRegion
             float(ys[rows[-1]]) + half,
             float(xs[cols[-1]]) + half,
         ),
-        area,
+        {SAC_AREA: area, CANAL_AP: ap},
     )
     for region, sign in SIDES.items():
         tip, front, back = sections.recess(sign)
@@ -99,7 +108,7 @@ def _measure_plane(patient: Patient, z_mm: float) -> dict[Region, MeasuredRegion
         height = _recess_height(labels, ys, xs, tip_x=tip_x, sign=sign, middle_y=(front_y + back_y) / 2)
         x, y = sections.xy(sign * min(0.8 * tip, 10.5), front + 3.0)
         r = RECESS_BOX_MM / 2
-        out[region] = MeasuredRegion((y - r, x - r, y + r, x + r), height)
+        out[region] = MeasuredRegion((y - r, x - r, y + r, x + r), {RECESS_HEIGHT: height})
     return out
 
 

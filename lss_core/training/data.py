@@ -11,6 +11,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from scipy.ndimage import gaussian_filter
 from torch.utils.data import Dataset
 
 from lss_core.grading.classifier import ClassifierConfig, crop_stack, in_head_units, is_recess
@@ -27,13 +28,23 @@ from lss_core.grading.levels import ANY_DISC, LUMBOSACRAL, THORACIC, level_image
 from lss_core.imaging.straighten import DEPTHS_MM, CanalLine, Straightened, extend_line, straighten
 from lss_core.simulation.anatomy import sample_patient
 from lss_core.simulation.render import sample_acquisition
-from lss_core.simulation.samples import CoarseVolume, sample_axial, sample_coarse_volume, sample_level
+from lss_core.simulation.samples import (
+    CoarseVolume,
+    sample_axial,
+    sample_coarse_volume,
+    sample_elsewhere,
+    sample_level,
+)
 from lss_core.training.known import KnownPatch, KnownRegion, KnownSlice
-from lss_core.vocabulary import Box, DiscLevel, Grade, Refusal, Region, grade_of_measure, measure_of
+from lss_core.vocabulary import SAC_AREA, Box, DiscLevel, Grade, Refusal, Region, grade_of_measure, measure_of
 
 TRAINING_SEEDS = range(0, 1_000_000)
 EVALUATION_SEEDS = range(1_000_000, 2_000_000)      # never trained on
 TRAIN_STREAM, VALIDATION_STREAM = 1, 2
+BESIDE_SHARE, ELSEWHERE_SHARE = 0.15, 0.11         # of simulated patches: beside a disc, and where there is none
+BESIDE_MM = 10.0
+MISPLACED_SHARE = 0.06                              # of crops: moved off their region, to be recognised as not gradable
+UNKNOWN_GRADE = -1
 Sample = dict[str, torch.Tensor]
 
 
@@ -71,9 +82,16 @@ class SimulatedSource:
 
     def patch(self, rng: np.random.Generator) -> KnownPatch:
         patient = sample_patient(rng)
-        sample = sample_level(rng, patient, sample_acquisition(rng, patient))
+        acquisition = sample_acquisition(rng, patient)
+        place = rng.random()
+        if place < ELSEWHERE_SHARE:
+            other = sample_elsewhere(rng, patient, acquisition)
+            nowhere = {region: KnownRegion(centre, None) for region, centre in other.centres.items()}
+            return KnownPatch(other.hu, (other.pixel_mm, other.pixel_mm), nowhere, gradable=False)
+        reach = BESIDE_MM if place < ELSEWHERE_SHARE + BESIDE_SHARE else 0.0
+        sample = sample_level(rng, patient, acquisition, reach_mm=reach)
         regions = {
-            region: KnownRegion(truth.box.centre, truth.grade, truth.measure_value)
+            region: KnownRegion(truth.box.centre, truth.grade, truth.measures)
             for region, truth in sample.regions.items()
         }
         return KnownPatch(sample.hu, (sample.pixel_mm, sample.pixel_mm), regions)
@@ -82,6 +100,18 @@ class SimulatedSource:
         patient = sample_patient(rng)
         sample = sample_axial(rng, patient, sample_acquisition(rng, patient))
         return KnownSlice(sample.hu, (sample.pixel_mm, sample.pixel_mm), sample.boxes)
+
+
+class MixedSource:
+    """Patches from several sources, each drawn with its weight."""
+
+    def __init__(self, *sources: tuple[float, PatchSource]) -> None:
+        self._sources = [source for _, source in sources]
+        self._limits = np.cumsum([weight for weight, _ in sources])
+
+    def patch(self, rng: np.random.Generator) -> KnownPatch:
+        which = int(np.searchsorted(self._limits, rng.random() * self._limits[-1], side="right"))
+        return self._sources[min(which, len(self._sources) - 1)].patch(rng)
 
 
 class _Stream(Dataset[Sample]):
@@ -101,13 +131,19 @@ class _Stream(Dataset[Sample]):
 
 
 class CropStream(_Stream):
-    """Classifier samples: all regions of a level, in `views` variations of place, size, contrast and noise."""
+    """Classifier samples: all regions of a level, in `views` variations of place, size, contrast and noise.
+
+    Args:
+        label_noise: Share of grades that are moved to a neighbouring grade, their measures then unknown: what labelling
+            by people adds. 0 trains on the reference as it is.
+    """
 
     def __init__(
-        self, source: PatchSource, config: ClassifierConfig, *, views: int, seed: int, stream: int, count: int
+        self, source: PatchSource, config: ClassifierConfig, *, views: int, seed: int, stream: int, count: int,
+        label_noise: float = 0.0,
     ) -> None:
         super().__init__(seed, stream, count)
-        self._source, self._config, self._views = source, config, views
+        self._source, self._config, self._views, self._label_noise = source, config, views, label_noise
 
     def sample(self, rng: np.random.Generator) -> Sample:
         patch = self._source.patch(rng)
@@ -115,37 +151,73 @@ class CropStream(_Stream):
 
     def _view(self, patch: KnownPatch, rng: np.random.Generator) -> Sample:
         planes = vary_hu(patch.planes, rng)
-        crops, measures, grades, recess = [], [], [], []
+        crops, measures, grades, recess, gradable = [], [], [], [], []
         for region, known in patch.regions.items():
-            zoom = 1.0 if known.measure is None else float(rng.uniform(0.95, 1.05))
-            (row, col), (row_mm, col_mm) = known.centre, patch.pixel_spacing_mm
-            centre = (row + rng.uniform(-2.0, 2.0) / row_mm, col + rng.uniform(-2.0, 2.0) / col_mm)
+            misplaced = rng.random() < MISPLACED_SHARE
+            centre = _moved(known.centre, patch.pixel_spacing_mm, rng, off_by=_off_by(region) if misplaced else None)
+            zoom = float(rng.uniform(0.95, 1.05)) if known.measures else 1.0
             crop = crop_stack(planes, pixel_spacing_mm=patch.pixel_spacing_mm, region=region, centre=centre,
                               config=self._config, zoom=zoom)
             if region is Region.CENTRAL_CANAL and rng.random() < 0.5:
                 crop = np.ascontiguousarray(crop[:, :, ::-1])
-            measure, grade = _zoomed(region, known, zoom)
+            there = patch.gradable and not misplaced
+            seen = _zoomed(region, known, zoom) if there else KnownRegion(centre, None)
+            seen = _as_labelled(seen, rng) if rng.random() < self._label_noise else seen
             crops.append(crop)
-            measures.append(measure)
-            grades.append(int(grade))
+            measures.append(in_head_units(region, seen.measures))
+            grades.append(UNKNOWN_GRADE if seen.grade is None else int(seen.grade))
             recess.append(is_recess(region))
+            gradable.append(float(there))
         return {
             "crops": torch.from_numpy(np.stack(crops)), "measures": torch.tensor(measures, dtype=torch.float32),
-            "grades": torch.tensor(grades), "recess": torch.tensor(recess),
+            "grades": torch.tensor(grades), "recess": torch.tensor(recess), "gradable": torch.tensor(gradable),
         }
 
 
-def _zoomed(region: Region, known: KnownRegion, zoom: float) -> tuple[float, Grade]:
-    """Measure in head units (NaN where unknown) and grade of what a crop enlarged by 1 / zoom shows."""
-    if known.measure is None:
-        return float("nan"), known.grade
-    apparent = known.measure / (zoom if is_recess(region) else zoom**2)
-    return in_head_units(region, apparent), grade_of_measure(measure_of(region), apparent)
+def _off_by(region: Region) -> tuple[float, float]:
+    """Least and greatest distance in mm at which a box is no longer on its region."""
+    return (9.0, 15.0) if is_recess(region) else (13.0, 18.0)
+
+
+def _moved(
+    centre: tuple[float, float], spacing: tuple[float, float], rng: np.random.Generator, *,
+    off_by: tuple[float, float] | None,
+) -> tuple[float, float]:
+    """A detector's error of up to 2 mm each way, or a misplacement by a distance within `off_by`."""
+    down, right = rng.uniform(-2.0, 2.0, 2)
+    if off_by is not None:
+        distance, angle = rng.uniform(*off_by), rng.uniform(0, 2 * np.pi)
+        down, right = distance * np.sin(angle), distance * np.cos(angle)
+    return centre[0] + float(down) / spacing[0], centre[1] + float(right) / spacing[1]
+
+
+def _zoomed(region: Region, known: KnownRegion, zoom: float) -> KnownRegion:
+    """What a crop shows that was taken `zoom` times as large: lengths divided by it, areas by its square."""
+    apparent = {name: value / (zoom**2 if name == SAC_AREA else zoom) for name, value in known.measures.items()}
+    name = measure_of(region)
+    grade = grade_of_measure(name, apparent[name]) if name in apparent else known.grade
+    return KnownRegion(known.centre, grade, apparent)
+
+
+def _as_labelled(known: KnownRegion, rng: np.random.Generator) -> KnownRegion:
+    """The neighbouring grade that another surgeon might give; nothing is measured."""
+    if known.grade is None:
+        return known
+    near = [g for g in Grade if abs(g - known.grade) == 1]
+    return KnownRegion(known.centre, near[int(rng.integers(len(near)))])
 
 
 def vary_hu(planes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Calibration and contrast as other scanners have them, and now and then more noise; float32."""
+    """Calibration, contrast, sharpness and shading as other scanners have them, now and then more noise; float32."""
     varied = planes.astype(np.float32) * np.float32(rng.normal(1.0, 0.04)) + np.float32(rng.normal(0.0, 6.0))
+    if rng.random() < 0.4:                                          # beam hardening and scatter: a slow gradient
+        rows, cols = (np.linspace(-1, 1, n, dtype=np.float32) for n in planes.shape[-2:])
+        down, right, bowl = rng.normal(0, 8, 3).astype(np.float32)
+        varied += down * rows[:, None] + right * cols + bowl * (rows[:, None] ** 2 + cols**2 - 0.67)
+    if rng.random() < 0.25:
+        sigma = (0.0,) * (varied.ndim - 2) + (float(rng.uniform(0.3, 0.8)),) * 2
+        smooth = gaussian_filter(varied, sigma)
+        varied = smooth if rng.random() < 0.6 else varied + np.float32(rng.uniform(0.3, 1.0)) * (varied - smooth)
     if rng.random() < 0.3:
         varied += rng.standard_normal(planes.shape, dtype=np.float32) * np.float32(rng.uniform(2, 15))
     return varied

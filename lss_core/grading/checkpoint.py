@@ -19,9 +19,8 @@ from torch import nn
 from lss_core.vocabulary import RESEARCH_USE, Refusal
 
 LICENCE = "Apache-2.0"
-ATTRIBUTIONS = (
-    "Network definitions: timm (Apache-2.0); weights initialised at random, no pretrained weights are contained.",
-)
+NETWORK_DEFINITIONS = "Network definitions: timm (Apache-2.0)."
+ATTRIBUTIONS = (NETWORK_DEFINITIONS, "Weights initialised at random; no pretrained weights are contained.")
 Configuration = TypeVar("Configuration")
 Network = TypeVar("Network", bound=nn.Module)
 

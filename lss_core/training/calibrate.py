@@ -27,11 +27,11 @@ BOX_ERROR_MM = 1.0                  # standard deviation of a detected centre, e
 
 
 def fit_calibration(
-    classifier: Classifier, source: PatchSource, *, seed: int, measured_on: str, patches: int = PATCHES
+    classifier: Classifier, source: PatchSource, *, seed: int, measured_on: str
 ) -> Calibration:
-    """Fit on `patches` random patches of a validation source."""
+    """Fit on PATCHES random patches of a validation source."""
     classifier.eval()
-    logs, truth = judged_patches(classifier, source, seed=seed, patches=patches)
+    logs, truth = judged_patches(classifier, source, seed=seed, patches=PATCHES)
     temperature = {kind: fit_temperature(logs[kind], truth[kind]) for kind in KINDS}
     threshold = {
         kind: set_threshold(tempered(logs[kind], temperature[kind]), truth[kind], coverage=COVERAGE) for kind in KINDS

@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, l1_loss, logsigmoid
 from torch.utils.data import DataLoader, Dataset
 
-from lss_core.grading.checkpoint import ATTRIBUTIONS, load_checkpoint, save_checkpoint
+from lss_core.grading.checkpoint import ATTRIBUTIONS, NETWORK_DEFINITIONS, load_checkpoint, save_checkpoint
 from lss_core.grading.classifier import Classifier, ClassifierConfig, build_classifier
 from lss_core.grading.detector import Detector, DetectorConfig
 from lss_core.grading.levels import LevelNetwork, LevelsConfig
@@ -57,8 +57,10 @@ class Training:
     out: Path = Path("models")
     name: str = ""                  # of the files; "" takes the task's name
     data: Path | None = None        # folder of scans with reference.csv; none means simulated patients
+    validation: Path | None = None  # the same, of other patients; calibrates a model of own scans
     bank: Path | None = None        # folder where rendered patches are kept; none renders each sample afresh
     patches: int = 14080            # simulated patches in the bank
+    bank_seed: int = 1              # of those patches; `seed` draws among them
     scans: Path | None = None       # folder of outlined real scans on which narrowing is imposed; see docs/training.md
     scans_share: float = 0.3        # of the samples
     without: str = ""               # a scan of that folder that is left out
@@ -110,6 +112,8 @@ def classifier_task(training: Training, network: ClassifierConfig) -> Task:
     attributions = _start_from(classifier, training)
 
     def calibrate(trained: nn.Module) -> Mapping[str, Any]:
+        if training.data is not None and training.validation is None:
+            return {}                       # on the scans that it learned from, a model looks surer than it is
         said = "simulated" if training.data is None else "the training group's"
         calibration = fit_calibration(
             trained, graded[VALIDATION_STREAM], seed=training.seed,  # type: ignore[arg-type]
@@ -126,11 +130,13 @@ def classifier_task(training: Training, network: ClassifierConfig) -> Task:
 def _graded_source(training: Training, stream: int) -> PatchSource:
     """Simulated patients or the group's own scans; simulated validation patients are others than those learned from."""
     if training.data is not None:
-        return ReferenceSource(training.data)
+        own = training.data if stream == TRAIN_STREAM else training.validation or training.data
+        return ReferenceSource(own)
     if training.bank is None:
         return SimulatedSource()
     count = training.patches if stream == TRAIN_STREAM else VALIDATION_PATCHES
-    return fill_bank(training.bank, seed=training.seed, stream=stream, count=count, workers=max(1, training.workers))
+    workers = max(1, training.workers)
+    return fill_bank(training.bank, seed=training.bank_seed, stream=stream, count=count, workers=workers)
 
 
 def _with_narrowed(source: PatchSource, training: Training) -> PatchSource:
@@ -144,7 +150,7 @@ def _with_narrowed(source: PatchSource, training: Training) -> PatchSource:
 def _start_from(classifier: Classifier, training: Training) -> tuple[str, ...]:
     """Take over weights where the configuration says so; returns what the card must say of their origin."""
     if training.start == "imagenet":
-        return (*ATTRIBUTIONS[:1], load_imagenet(classifier))
+        return NETWORK_DEFINITIONS, load_imagenet(classifier)
     if training.start:
         network, card = load_checkpoint(training.out, training.start, kind="classifier", build=build_classifier)
         classifier.load_state_dict(network.state_dict())
@@ -344,7 +350,7 @@ class _Run:
         kept = asdict(self.training)
         for where in ("out", "resume", "save_every_s", "report_every", "bank"):
             del kept[where]
-        folders = {"data": self.training.data, "scans": self.training.scans}
+        folders = {name: getattr(self.training, name) for name in ("data", "validation", "scans")}
         return kept | {name: None if path is None else path.name for name, path in folders.items()}
 
     def save(self, step: int) -> None:
@@ -427,7 +433,8 @@ class Recipe:
 
 RECIPES: dict[str, Recipe] = {
     "classifier": Recipe(
-        ClassifierConfig, classifier_task, Training(name="v1", steps=1400, batch=16, views=2, learning_rate=1.5e-3)
+        ClassifierConfig, classifier_task,
+        Training(name="new", bank=Path("runs/bank"), steps=1800, batch=16, warmup=100, learning_rate=2e-3),
     ),
     "detector": Recipe(
         DetectorConfig, detector_task, Training(name="detector", steps=1200, batch=16, learning_rate=3e-3),

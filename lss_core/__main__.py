@@ -1,4 +1,4 @@
-"""The command line: `python -m lss_core grade | simulate | train | evaluate`. Exit 0 done, 3 refused, 2 usage."""
+"""The command line: grade, simulate, train, evaluate, evaluate-real. Exit 0 done, 3 refused, 2 usage."""
 
 from __future__ import annotations
 
@@ -49,15 +49,16 @@ def build_parser() -> argparse.ArgumentParser:
     train = commands.add_parser("train", help="train a network")
     _add_training(train)
     evaluate = commands.add_parser("evaluate", help="evaluate from end to end against a reference")
-    scans = evaluate.add_mutually_exclusive_group(required=True)
-    scans.add_argument("--simulated", type=_count, metavar="N", help="N patients rendered in memory")
-    scans.add_argument("--data", type=Path, metavar="DIR", help="scans with reference.csv")
-    evaluate.add_argument("--seed", type=int, default=1_000_000, help="of simulated patients, kept from training")
-    evaluate.add_argument("--model", default="v1")
-    evaluate.add_argument("--models", type=Path, metavar="DIR", help="where the models lie")
-    evaluate.add_argument("--json", type=Path, metavar="FILE")
-    evaluate.add_argument("--record", action="store_true", help="write the figures into the model's card")
-    evaluate.set_defaults(run=run_evaluate)
+    _add_evaluation(evaluate)
+    real = commands.add_parser("evaluate-real", help="on outlined real scans: narrowing imposed, and as they are")
+    real.add_argument("scans", type=Path, help="folder of outlined scans (docs/training.md)")
+    real.add_argument("--model", default="v1", help="model version (default %(default)s)")
+    real.add_argument("--models", type=Path, metavar="DIR", help="where the model lies (default the shipped ones)")
+    real.add_argument("--left-out", type=Path, metavar="DIR", help="where MODEL-without-SCAN lie, one a scan")
+    real.add_argument("--only", metavar="SCAN", help="this scan alone")
+    real.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+    real.add_argument("--record", action="store_true", help="write the figures into the model's card")
+    real.set_defaults(run=run_evaluate_real)
     return parser
 
 
@@ -139,18 +140,31 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
 
 
 def run_train(options: argparse.Namespace) -> int:
-    """Train with the flags of this network's recipe."""
+    """Train with the flags of this network's recipe; each configuration file is a run of its own, in their order."""
+    chooser = argparse.ArgumentParser(add_help=False)
+    chooser.add_argument("--config", type=Path, nargs="+", default=[None])
+    config, flags = chooser.parse_known_args(options.flags)
+    for path in config.config:
+        print(_train_once(options.network, path, flags))
+    return DONE
+
+
+def _train_once(name: str, config: Path | None, flags: Sequence[str]) -> Path:
+    """Train one configuration; flags win over the file, and the file over the recipe."""
+    from lss_core.training.configuration import read_configuration
     from lss_core.training.train import RECIPES, train
 
-    recipe = RECIPES[options.network]
-    parser = argparse.ArgumentParser(prog=f"python -m lss_core train {options.network}")
-    _add_fields(parser.add_argument_group("training"), type(recipe.defaults), vars(recipe.defaults))
-    _add_fields(parser.add_argument_group("network"), recipe.network, vars(recipe.network()))
-    values = vars(parser.parse_args(options.flags))
-    training = _configured(recipe.defaults, values)
-    network = _configured(recipe.network(), values)
-    print(train(recipe.task(training, network), training))
-    return DONE
+    recipe = RECIPES[name]
+    training, network = recipe.defaults, recipe.network()
+    if config is not None:
+        training, network = read_configuration(config, training=training, network=network)
+    parser = argparse.ArgumentParser(prog=f"python -m lss_core train {name}")
+    parser.add_argument("--config", type=Path, nargs="+", metavar="FILE", help="JSON that replaces the defaults below")
+    _add_fields(parser.add_argument_group("training"), type(training), vars(training))
+    _add_fields(parser.add_argument_group("network"), type(network), vars(network))
+    values = vars(parser.parse_args(flags))
+    training, network = _configured(training, values), _configured(network, values)
+    return train(recipe.task(training, network), training)
 
 
 def _add_fields(group: Any, kind: type, defaults: Mapping[str, Any]) -> None:
@@ -176,27 +190,60 @@ def _configured(defaults: Any, values: Mapping[str, Any]) -> Any:
     return replace(defaults, **{each.name: values[each.name] for each in fields(defaults)})
 
 
+def _add_evaluation(parser: argparse.ArgumentParser) -> None:
+    """What is evaluated on what, and where the figures go."""
+    scans = parser.add_mutually_exclusive_group(required=True)
+    scans.add_argument("--simulated", type=_count, metavar="N", help="N patients rendered in memory")
+    scans.add_argument("--data", type=Path, metavar="DIR", help="scans with reference.csv")
+    parser.add_argument("--seed", type=int, default=1_000_000, help="of simulated patients, kept from training")
+    parser.add_argument("--scans", choices=("simulated", "imposed", "real"), help="what the scans of --data are")
+    parser.add_argument("--model", nargs="+", default=["v1"], metavar="VERSION", help="several are compared in pairs")
+    parser.add_argument("--models", type=Path, metavar="DIR", help="where the models lie")
+    parser.add_argument("--workers", type=_count, default=1, metavar="N", help="processes (default %(default)s)")
+    parser.add_argument("--resume", type=Path, metavar="FOLDER", help="keep outcomes there, and go on where they end")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write the model card there")
+    parser.add_argument("--record", action="store_true", help="write the figures into the model's card")
+    parser.set_defaults(run=run_evaluate)
+
+
 def run_evaluate(options: argparse.Namespace) -> int:
-    """Evaluate, print the figures, and keep them as JSON or in the model's card where asked."""
-    from lss_core.grading.pipeline import MODELS, Grader
-    from lss_core.training import evaluate as ev
-    from lss_core.training.data import check_evaluation_seed
+    """Evaluate, print the figures, and keep them where asked."""
+    from lss_core.grading.pipeline import MODELS
+    from lss_core.training.evaluate import ModelFolder
+    from lss_core.training.evaluation_run import Outputs, run_evaluation
+    from lss_core.training.scan_sets import ReferenceSet, SetKind, SimulatedSet
+
+    if options.data is None:
+        scans = SimulatedSet(options.simulated, options.seed)
+    else:
+        scans = ReferenceSet.open(options.data, SetKind(options.scans) if options.scans else None)
+    models = ModelFolder(tuple(dict.fromkeys(options.model)), options.models or MODELS)
+    outputs = Outputs(folder=options.resume, json=options.json, html=options.html, record=options.record)
+    text = run_evaluation(
+        scans, models, outputs, workers=options.workers, report=lambda line: print(line, flush=True)
+    )
+    print(text)
+    return DONE
+
+
+def run_evaluate_real(options: argparse.Namespace) -> int:
+    """Evaluate on outlined real scans, print the figures, and keep them where asked."""
+    from lss_core.grading.checkpoint import record_metrics
+    from lss_core.grading.pipeline import MODELS
+    from lss_core.training.imposed import evaluate_outlined, figures_as_text
+    from lss_core.training.outlined import read_outlined_scans
 
     folder = options.models or MODELS
-    if options.data is None:
-        check_evaluation_seed(options.seed)
-        scans = ev.simulated_scans(options.simulated, options.seed)
-        statement = f"{ev.ON_SIMULATED} {options.simulated} patients of evaluation seed {options.seed}."
-    else:
-        scans, statement = ev.reference_scans(options.data), ev.ON_REFERENCE.format(options.data.name)
-    grader = Grader.load(options.model, models=folder)
-    evaluation = ev.evaluate(grader, scans, statement=statement, report=lambda line: print(line, flush=True))
-    print(ev.evaluation_as_text(evaluation))
-    _write_json(options.json, ev.evaluation_as_json(evaluation))
+    scans = [scan for scan in read_outlined_scans(options.scans) if options.only in (None, scan.name)]
+    if not scans:
+        raise Refusal(f"There is no outlined scan {options.only!r} in {options.scans.name}; name one of its folders.")
+    figures = evaluate_outlined(scans, options.model, models=folder, left_out=options.left_out)
+    print(figures_as_text(figures))
+    _write_json(options.json, figures)
     if options.record:
-        from lss_core.grading.checkpoint import record_metrics
-
-        record_metrics(folder, options.model, "evaluation", ev.evaluation_as_json(evaluation))
+        for name in ("imposed", "untouched"):
+            record_metrics(folder, options.model, name, figures[name])
     return DONE
 
 

@@ -141,7 +141,7 @@ def test_evaluate_scores_a_folder_with_its_reference(scan, tmp_path, capsys):
                              volume.sop_instance_uids[index], "", "", "", ""])
     path = tmp_path / "figures.json"
     assert main(["evaluate", "--data", str(tmp_path), "--json", str(path)]) == DONE
-    assert json.loads(path.read_text())["central"]["regions"] == 3
+    assert json.loads(path.read_text())["evaluations"][0]["central"]["regions"] == 3
     printed = capsys.readouterr().out
     assert "Central canal: 3 regions" in printed and "SIMULATED" not in printed
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy.stats import beta, norm
@@ -165,8 +166,7 @@ def _bootstrap(
         return without_figure("not defined on these cases", n=clusters, method=text)
     if clusters == 1:
         return without_interval(value, "a single cluster", n=1, method=text)
-    drawn = np.random.default_rng(seed).multinomial(clusters, np.full(clusters, 1 / clusters), size=resamples)
-    values = figures(drawn)
+    values = figures(_drawn(clusters, resamples, seed))
     usable = values[~np.isnan(values)]
     lost = resamples - len(usable)
     text += f", {lost} undefined" if lost else ""
@@ -181,6 +181,14 @@ def _bootstrap(
             return without_interval(value, "all resamples lie on one side of the figure", n=clusters, method=text)
     low, high = np.quantile(usable, tails)
     return Estimate(value, float(low), float(high), clusters, text)
+
+
+@lru_cache(maxsize=16)
+def _drawn(clusters: int, resamples: int, seed: int) -> np.ndarray:
+    """How often each cluster was drawn, [resample, cluster], read-only: the figures of one set share their resamples."""
+    drawn = np.random.default_rng(seed).multinomial(clusters, np.full(clusters, 1 / clusters), size=resamples)
+    drawn.flags.writeable = False
+    return drawn
 
 
 def _accelerated(tails: np.ndarray, value: float, resampled: np.ndarray, left_out: np.ndarray) -> np.ndarray:

@@ -1,306 +1,261 @@
-"""End-to-end evaluation: scans in, grades out, against a reference; with the ceiling that measuring errors set.
+"""End-to-end evaluation: scans in, one outcome per region of the reference out.
 
-A region is missed where its level was not found or was misnamed, where the detector did not report it, or where the
-box reported lies elsewhere. A missed region counts as wrong in the accuracy and is not in the kappa.
+A region is missed where its level was not found or was misnamed, where the detector did not report it, where the box
+reported lies elsewhere, where the software declined to grade it, or where the whole scan was refused. What follows
+from the outcomes is in `performance`.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import numpy as np
-from scipy.stats import norm
+import torch
 
-from lss_core.grading.pipeline import Grader, GradingResult
+from lss_core.grading.checkpoint import Card, read_card
+from lss_core.grading.pipeline import MODELS, NOT_FOUND, Grader, GradingResult, Located
 from lss_core.imaging.volume import Volume
-from lss_core.simulation.series import SimulatedSeries, patient_seed, simulate_series
-from lss_core.statistics.agreement import confusion_matrix, weighted_kappa
-from lss_core.statistics.estimate import Estimate, bootstrap_by_cluster, wilson_interval
-from lss_core.training.data import check_evaluation_seed
-from lss_core.training.reference import ReferenceCase, read_cases
-from lss_core.vocabulary import (
-    GRADE_BOUNDS,
-    SAC_AREA,
-    Box,
-    DiscLevel,
-    Grade,
-    LevelReport,
-    Refusal,
-    Region,
-    measure_of,
-)
+from lss_core.training.outcomes import Missed, Outcome, RunHeader, ScanOutcomes, append_outcomes, open_outcomes
+from lss_core.training.scan_sets import EvaluatedScan, KnownGrade, ScanSet
+from lss_core.vocabulary import Box, DiscLevel, LevelReport, Refusal, RegionGrade
 
 MISPLACED_MM = 10.0             # a box farther than this from the reference's is somewhere else
-GRADES = tuple(int(grade) for grade in Grade)
-ON_SIMULATED = "These figures are on SIMULATED CT; they say nothing about patients."
-ON_REFERENCE = "Figures against the reference standard in {}."
+SHARED_NETWORKS = ("detector", "levels")
+
+
+class Models(Protocol):
+    """Versions to evaluate, which any process can load."""
+
+    @property
+    def versions(self) -> tuple[str, ...]: ...
+
+    def header(self, version: str, set_sha256: str) -> RunHeader:
+        """What outcomes of this version on these scans rest on."""
+        ...
+
+    def load(self) -> dict[str, Grader]:
+        """A grader per version; all of them locate regions alike."""
+        ...
 
 
 @dataclass(frozen=True)
-class KnownGrade:
-    """The reference of one region of one scan; box in volume pixels and measure where known."""
+class ModelFolder:
+    """Versions of the classifier in a folder of models, with its detector and level network."""
 
-    level: DiscLevel
-    region: Region
-    grade: Grade
-    measure: float | None
-    slice_index: int | None
-    box: Box | None
+    versions: tuple[str, ...]
+    folder: Path = MODELS
 
+    def card(self, version: str) -> Card:
+        return read_card(self.folder, version)
 
-@dataclass(frozen=True)
-class EvaluatedScan:
-    """A scan to evaluate on."""
+    def header(self, version: str, set_sha256: str) -> RunHeader:
+        """By the cards; whether weights are those on their card is checked when they are loaded."""
+        card = self.card(version)
+        cards = [card, *(self.card(name) for name in SHARED_NETWORKS)]
+        facts = [[each.weights_sha256, each.configuration, each.calibration] for each in cards]
+        digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+        return RunHeader(set_sha256, version, card.weights_sha256, digest)
 
-    patient: str
-    volume: Volume
-    known: tuple[KnownGrade, ...]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one region; `predicted` is None where it was missed."""
-
-    patient: str
-    level: DiscLevel
-    region: Region
-    grade: Grade
-    predicted: Grade | None
-    measure: float | None
-    pixel_mm: float
-
-
-@dataclass(frozen=True)
-class Ceiling:
-    """What an observer scores who measures with an error of half a pixel and grades by the thresholds."""
-
-    accuracy: float
-    quadratic_kappa: float
-
-
-@dataclass(frozen=True)
-class Figures:
-    """Performance on one kind of region. `confusion` is [reference, predicted]; missed regions are apart."""
-
-    regions: int
-    missed: int
-    missed_share: Estimate
-    accuracy: Estimate                  # Wilson
-    accuracy_by_patient: Estimate       # bootstrap over patients
-    quadratic_kappa: Estimate           # bootstrap over patients
-    off_by_two: Estimate                # Wilson, of the regions found
-    prevalence: tuple[int, int, int, int]
-    confusion: tuple[tuple[int, ...], ...]
-    missed_by_grade: tuple[int, int, int, int]
-    ceiling: Ceiling | None             # None where measures are not known
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Figures by kind of region, with what they were measured on."""
-
-    statement: str
-    model_version: str
-    weights_sha256: str
-    patients: int
-    refused: tuple[str, ...]
-    central: Figures
-    recess: Figures
-
-
-def simulated_scans(patients: int, seed: int) -> Iterator[EvaluatedScan]:
-    """Render patients of an evaluation seed, one after the other; the same ones that `simulate` writes."""
-    check_evaluation_seed(seed)
-    for number in range(patients):
-        yield _as_scan(f"SIM-{seed}-{number:04d}", simulate_series(patient_seed(seed, number)))
-
-
-def _as_scan(patient: str, series: SimulatedSeries) -> EvaluatedScan:
-    known = tuple(
-        KnownGrade(truth.level, region, r.grade, r.measure_value, truth.slice_index, r.box)
-        for truth in series.truth for region, r in truth.regions.items()
-    )
-    return EvaluatedScan(patient, series.volume, known)
-
-
-def reference_scans(folder: Path) -> Iterator[EvaluatedScan]:
-    """Scans of a folder with `reference.csv`; boxes and measures may be missing there."""
-    for case in read_cases(folder):
-        yield EvaluatedScan(case.patient, case.volume, tuple(_known_grades(case)))
-
-
-def _known_grades(case: ReferenceCase) -> Iterable[KnownGrade]:
-    for index, rows in case.by_slice().items():
-        for row in rows:
-            box = None if row.box is None else case.volume.stored.box_to_volume(row.box)
-            yield KnownGrade(row.level, row.region, row.grade, row.measure_value, index, box)
+    def load(self) -> dict[str, Grader]:
+        return {version: Grader.load(version, models=self.folder) for version in self.versions}
 
 
 def evaluate(
-    grader: Grader, scans: Iterable[EvaluatedScan], *, statement: str, report: Callable[[str], None] = lambda line: None
-) -> Evaluation:
-    """Grade every scan from end to end and compare. A refused scan's regions are missed.
+    scans: ScanSet, models: Models, *, folder: Path, workers: int = 1, report: Callable[[str], None] = lambda line: None
+) -> dict[str, list[ScanOutcomes]]:
+    """Grade every scan with every version and keep what became of its regions in `folder`.
+
+    Outcomes are appended to `folder/outcomes-VERSION.jsonl` scan by scan, in the order of the set; scans that are there
+    already are not graded again. They do not depend on the number of workers.
+
+    Returns:
+        By version, the outcomes of each scan in the order of the set.
 
     Raises:
-        Refusal: there is no scan.
+        Refusal: there is no scan, a model cannot be loaded, the reference does not fit its scans, or the folder holds
+            outcomes of other scans or weights.
     """
-    outcomes: list[Outcome] = []
-    refused: list[str] = []
-    patients = 0
-    for scan in scans:
-        patients += 1
+    patients, digest = scans.patients(), scans.sha256()
+    if not patients or not models.versions:
+        raise Refusal("There is nothing to evaluate: no scan with graded regions, or no model, was given.")
+    paths = {version: outcomes_path(folder, version) for version in models.versions}
+    done = {
+        version: {scan.patient: scan for scan in open_outcomes(path, models.header(version, digest))}
+        for version, path in paths.items()
+    }
+    wanted = {patient: tuple(v for v in models.versions if patient not in done[v]) for patient in patients}
+    left = {patient: versions for patient, versions in wanted.items() if versions}
+    if len(left) < len(patients):
+        report(f"{len(patients) - len(left)} of {len(patients)} scans are complete already.")
+    for new in _graded(scans, models, left, workers):
+        for version, scan in new.items():
+            append_outcomes(paths[version], scan)
+            done[version][scan.patient] = scan
+        report(_progress_line(new))
+    return {version: [done[version][patient] for patient in patients] for version in models.versions}
+
+
+def outcomes_path(folder: Path, version: str) -> Path:
+    """Where the outcomes of a version are kept."""
+    return folder / f"outcomes-{version}.jsonl"
+
+
+def _progress_line(new: Mapping[str, ScanOutcomes]) -> str:
+    parts = []
+    for version, scan in new.items():
+        right = sum(outcome.right for outcome in scan.outcomes)
+        missed = sum(outcome.graded is None for outcome in scan.outcomes)
+        parts.append(f"{version}: {right} of {len(scan.outcomes)} regions right, {missed} missed")
+    return f"{next(iter(new.values())).patient}  {'; '.join(parts)}"
+
+
+def _graded(
+    scans: ScanSet, models: Models, left: Mapping[str, tuple[str, ...]], workers: int
+) -> Iterator[dict[str, ScanOutcomes]]:
+    """Grade the patients that are left, in their order, here or in other processes, each on a single thread."""
+    if not left:
+        return
+    if workers == 1 or len(left) == 1:
+        with _single_thread():
+            graders = models.load()
+            for patient, versions in left.items():
+                yield grade_scan(scans.read(patient), {version: graders[version] for version in versions})
+        return
+    with ProcessPoolExecutor(min(workers, len(left)), mp_context=get_context("spawn")) as pool:
+        yield from pool.map(partial(_grade_elsewhere, scans, models), left.keys(), left.values())
+
+
+@contextmanager
+def _single_thread() -> Iterator[None]:
+    """Torch on one thread, as in a worker, so that rounding is the same."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _grade_elsewhere(
+    scans: ScanSet, models: Models, patient: str, versions: tuple[str, ...]
+) -> dict[str, ScanOutcomes]:
+    torch.set_num_threads(1)
+    graders = _graders_of_this_process(models)
+    return grade_scan(scans.read(patient), {version: graders[version] for version in versions})
+
+
+@lru_cache(maxsize=1)
+def _graders_of_this_process(models: Models) -> dict[str, Grader]:
+    return models.load()
+
+
+def grade_scan(scan: EvaluatedScan, graders: Mapping[str, Grader]) -> dict[str, ScanOutcomes]:
+    """Locate the regions once, grade them with each version, and compare with the reference."""
+    located: Sequence[Located] = ()
+    refused = scan.refused
+    if scan.volume is not None:
         try:
-            result = grader.grade(scan.volume)
+            located = next(iter(graders.values())).locate(scan.volume)
         except Refusal as refusal:
-            refused.append(f"{scan.patient}: {refusal}")
-            result = None
-        new = compare(scan, result)
-        outcomes += new
-        right = sum(o.predicted == o.grade for o in new)
-        missed = sum(o.predicted is None for o in new)
-        report(f"{scan.patient}: {right} of {len(new)} regions right, {missed} missed")
-    if not outcomes:
-        raise Refusal("There is nothing to evaluate: no scan with graded regions was given.")
-    central = [o for o in outcomes if o.region is Region.CENTRAL_CANAL]
-    return Evaluation(
-        statement=statement, model_version=grader.version, weights_sha256=grader.weights_sha256, patients=patients,
-        refused=tuple(refused), central=figures(central),
-        recess=figures([o for o in outcomes if o.region is not Region.CENTRAL_CANAL]),
+            refused = str(refusal)
+    out = {}
+    for version, grader in graders.items():
+        result, reason = None, refused
+        if scan.volume is not None and not refused:
+            try:
+                result = grader.grade(scan.volume, located=located)
+            except Refusal as refusal:
+                reason = str(refusal)
+        coverage = None if result is None else result.set_coverage
+        out[version] = ScanOutcomes(scan.patient, reason, coverage, tuple(compare(scan, result, refused=reason)))
+    return out
+
+
+def compare(scan: EvaluatedScan, result: GradingResult | None, *, refused: str = "") -> list[Outcome]:
+    """Pair each region of the reference with what was reported for its level.
+
+    Args:
+        result: None where the scan was refused, for the reason in `refused`.
+    """
+    return [_outcome(scan, known, _find(scan, known, result, refused)) for known in scan.known]
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The grade of a region with its slice, or why there is none."""
+
+    graded: RegionGrade | None = None
+    slice_index: int | None = None
+    missed: Missed | None = None
+    reason: str = ""
+
+
+def _outcome(scan: EvaluatedScan, known: KnownGrade, found: _Found) -> Outcome:
+    return Outcome(
+        patient=scan.patient, level=known.level, region=known.region, grade=known.grade, graded=found.graded,
+        missed=found.missed, reason=found.reason, slice_index=found.slice_index, measures=known.measures,
+        pixel_mm=None if scan.volume is None else float(np.mean(scan.volume.pixel_spacing_mm)),
+        subgroups=scan.subgroups,
     )
 
 
-def compare(scan: EvaluatedScan, result: GradingResult | None) -> list[Outcome]:
-    """Pair each reference region with what was reported for its level."""
-    return [
-        Outcome(
-            scan.patient, known.level, known.region, known.grade, _predicted(scan, known, result), known.measure,
-            float(np.mean(scan.volume.pixel_spacing_mm)),
-        )
-        for known in scan.known
-    ]
-
-
-def _predicted(scan: EvaluatedScan, known: KnownGrade, result: GradingResult | None) -> Grade | None:
-    report = None if result is None else _report_of(scan.volume, known, result.levels)
-    graded = None if report is None else report.regions.get(known.region)
-    if graded is None or (known.box is not None and _distance_mm(scan.volume, graded.box, known.box) > MISPLACED_MM):
-        return None
-    return graded.grade
+def _find(scan: EvaluatedScan, known: KnownGrade, result: GradingResult | None, refused: str) -> _Found:
+    if scan.volume is None or result is None:
+        return _Found(missed=Missed.REFUSED, reason=refused)
+    report = _report_of(scan.volume, known, result.levels)
+    if report is None:
+        return _why_no_report(scan.volume, known, result.levels)
+    graded = report.regions.get(known.region)
+    if graded is None:
+        not_found = NOT_FOUND.format(known.region.label.lower())
+        reason = report.not_gradable.get(known.region, not_found)
+        return _Found(missed=Missed.NOT_FOUND if reason == not_found else Missed.NOT_GRADABLE, reason=reason)
+    apart_mm = 0.0 if known.box is None else _distance_mm(scan.volume, graded.box, known.box)
+    if apart_mm > MISPLACED_MM:
+        return _Found(missed=Missed.MISPLACED, reason=f"It was reported {apart_mm:.0f} mm from where it lies.")
+    return _Found(graded, report.slice_index)
 
 
 def _report_of(volume: Volume, known: KnownGrade, levels: Sequence[LevelReport]) -> LevelReport | None:
     """The report of this level by name, or by place where levels could not be named; never one that lies elsewhere."""
+    near = [
+        report for report in levels
+        if report.level in (known.level, None) and _apart_mm(volume, known, report) <= MISPLACED_MM
+    ]
+    return min(near, key=lambda report: _apart_mm(volume, known, report), default=None)
 
-    def apart_mm(report: LevelReport) -> float:
-        if known.slice_index is None:
-            return 0.0
-        return abs(float(volume.positions_mm[report.slice_index] - volume.positions_mm[known.slice_index]))
 
-    candidates = [report for report in levels if report.level in (known.level, None)]
-    near = [report for report in candidates if apart_mm(report) <= MISPLACED_MM]
-    return min(near, key=apart_mm, default=None)
+def _why_no_report(volume: Volume, known: KnownGrade, levels: Sequence[LevelReport]) -> _Found:
+    here = [r for r in levels if known.slice_index is not None and _apart_mm(volume, known, r) <= MISPLACED_MM]
+    if here:
+        return _Found(missed=Missed.MISNAMED, reason=f"The disc was reported as {_name(here[0].level)}.")
+    elsewhere = [_apart_mm(volume, known, report) for report in levels if report.level == known.level]
+    if elsewhere:
+        return _Found(missed=Missed.MISPLACED, reason=f"The level was reported {min(elsewhere):.0f} mm away.")
+    return _Found(missed=Missed.NOT_FOUND, reason="The disc was not found.")
+
+
+def _name(level: DiscLevel | None) -> str:
+    return "a disc of unknown level" if level is None else level.value
+
+
+def _apart_mm(volume: Volume, known: KnownGrade, report: LevelReport) -> float:
+    """Along the scan; 0 where the place of the reference is not known."""
+    if known.slice_index is None:
+        return 0.0
+    return abs(float(volume.positions_mm[report.slice_index] - volume.positions_mm[known.slice_index]))
 
 
 def _distance_mm(volume: Volume, a: Box, b: Box) -> float:
     apart = [(p - q) * mm for p, q, mm in zip(a.centre, b.centre, volume.pixel_spacing_mm, strict=True)]
     return math.hypot(*apart)
-
-
-def figures(outcomes: Sequence[Outcome]) -> Figures:
-    """Performance over regions of one kind."""
-    truth = np.array([int(o.grade) for o in outcomes])
-    predicted = np.array([-1 if o.predicted is None else int(o.predicted) for o in outcomes])
-    patients = [o.patient for o in outcomes]
-    found = predicted >= 0
-
-    def kappa(indices: np.ndarray) -> float:
-        kept = indices[found[indices]]
-        return weighted_kappa(confusion_matrix(truth[kept].tolist(), predicted[kept].tolist(), categories=GRADES))
-
-    right, missed = truth == predicted, int((~found).sum())
-    far = int((np.abs(truth - predicted)[found] >= 2).sum())
-    confusion = confusion_matrix(truth[found].tolist(), predicted[found].tolist(), categories=GRADES)
-    return Figures(
-        regions=len(outcomes), missed=missed, missed_share=wilson_interval(missed, len(outcomes)),
-        accuracy=wilson_interval(int(right.sum()), len(outcomes)),
-        accuracy_by_patient=bootstrap_by_cluster(lambda i: float(right[i].mean()), patients),
-        quadratic_kappa=bootstrap_by_cluster(kappa, patients),
-        off_by_two=wilson_interval(far, int(found.sum())), prevalence=_counts(truth),
-        confusion=tuple(tuple(int(n) for n in row) for row in confusion), missed_by_grade=_counts(truth[~found]),
-        ceiling=ceiling(outcomes),
-    )
-
-
-def _counts(grades: np.ndarray) -> tuple[int, int, int, int]:
-    zero, one, two, three = (int((grades == grade).sum()) for grade in GRADES)
-    return zero, one, two, three
-
-
-def ceiling(outcomes: Sequence[Outcome]) -> Ceiling | None:
-    """Expected score of a perfect observer whose measurement errs by half a pixel.
-
-    A recess height errs with standard deviation 0.5 pixel. A sac's outline lies 0.5 pixel (one standard deviation) too
-    far in or out all around, so its area errs by perimeter x 0.5 pixel; the perimeter is that of a circle of this area.
-    """
-    known = [o for o in outcomes if o.measure is not None]
-    if not known:
-        return None
-    masses = np.zeros((len(GRADES), len(GRADES)))
-    for outcome in known:
-        masses[int(outcome.grade)] += grade_masses(outcome.region, float(outcome.measure or 0.0), outcome.pixel_mm)
-    return Ceiling(float(np.trace(masses) / masses.sum()), weighted_kappa(masses))
-
-
-def grade_masses(region: Region, measure: float, pixel_mm: float) -> np.ndarray:
-    """Probabilities of grades 0-3 for a measure that is read with half a pixel's error."""
-    name = measure_of(region)
-    error = 0.5 * pixel_mm * (2 * float(np.sqrt(np.pi * max(measure, 1.0))) if name == SAC_AREA else 1.0)
-    below = norm.cdf((np.array(GRADE_BOUNDS[name]) - measure) / error)          # of the bounds 0/1, 1/2, 2/3
-    return np.array([1 - below[0], below[0] - below[1], below[1] - below[2], below[2]])
-
-
-def evaluation_as_text(evaluation: Evaluation) -> str:
-    """A report for the terminal."""
-    lines = [
-        evaluation.statement,
-        f"Model {evaluation.model_version} (weights {evaluation.weights_sha256[:12]}), {evaluation.patients} patients, "
-        f"{len(evaluation.refused)} refused.",
-        *(f"  refused: {reason}" for reason in evaluation.refused),
-    ]
-    for name, part in (("Central canal", evaluation.central), ("Lateral recess", evaluation.recess)):
-        lines += ["", *_figures_as_lines(name, part)]
-    return "\n".join(lines)
-
-
-def _figures_as_lines(name: str, part: Figures) -> Iterator[str]:
-    yield f"{name}: {part.regions} regions"
-    yield f"  missed                  {part.missed}  {part.missed_share}"
-    yield f"  accuracy, Wilson        {part.accuracy}  (a missed region counts as wrong)"
-    yield f"  accuracy, by patient    {part.accuracy_by_patient}  (bootstrap over patients)"
-    yield f"  quadratic kappa         {part.quadratic_kappa}  (bootstrap over patients, regions found)"
-    yield f"  off by two or more      {part.off_by_two}"
-    if part.ceiling is not None:
-        scores = f"accuracy {part.ceiling.accuracy:.3f}, kappa {part.ceiling.quadratic_kappa:.3f}"
-        yield f"  ceiling                 {scores}  (perfect observer, half a pixel of measuring error)"
-    shares = (f"{n} ({n / max(part.regions, 1):.0%})" for n in part.prevalence)
-    yield "  prevalence of grades 0-3: " + ", ".join(shares)
-    yield "  reference \\ predicted        0     1     2     3  missed"
-    for grade, (row, missed) in enumerate(zip(part.confusion, part.missed_by_grade, strict=True)):
-        yield f"  {grade}                      " + "".join(f"{n:6d}" for n in row) + f"{missed:8d}"
-
-
-def evaluation_as_json(evaluation: Evaluation) -> Mapping[str, Any]:
-    """Plain JSON values, NaN as null."""
-    return _without_nan(asdict(evaluation))
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nan(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(each) for each in value]
-    return None if isinstance(value, float) and np.isnan(value) else value

@@ -30,6 +30,7 @@ LINE_PX = 22
 HEAT_OPACITY = 0.5
 # Okabe & Ito 2008, told apart with every kind of colour vision.
 BLUE, ORANGE, GREEN, VERMILION, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#8a8a8a"
+FAMILY_COLOURS = (BLUE, VERMILION, GREEN, ORANGE, "#CC79A7", "#56B4E9", "#000000", "#8a8a8a")
 WHITE_TO_BLUE = ((0.0, "#ffffff"), (1.0, BLUE))
 LINE_CHARACTERS = 95            # of the statement below a title
 FOREST_ROW_PX = 22
@@ -273,6 +274,25 @@ def curve_figure(curve: Sequence[Mapping[str, float]], *, title: str, measured_o
     figure.update_xaxes(title="step")
     figure = _titled(figure, f"{title}: {len(curve)} points", measured_on, height=340)
     return figure.update_layout(legend={"x": 1, "y": 1.12})     # above the names of the panels
+
+
+def dose_figure(
+    families: Mapping[str, Sequence[float | None]], doses: Sequence[float], *, title: str, measured_on: str
+) -> go.Figure:
+    """Mean expected grade against the dose of imposed narrowing, a line for each family."""
+    figure = go.Figure()
+    marks = ("circle", "square", "diamond", "cross", "x", "triangle-up", "triangle-down", "star")
+    for number, (name, expected) in enumerate(families.items()):
+        figure.add_scatter(
+            x=list(doses), y=list(expected), name=name, mode="lines+markers",
+            line={"color": FAMILY_COLOURS[number % len(FAMILY_COLOURS)]},
+            marker={"symbol": marks[number % len(marks)], "size": 8},
+            hovertemplate=f"{html.escape(name)}, dose %{{x}}: grade %{{y:.2f}}<extra></extra>",
+        )
+    figure.update_xaxes(title="dose: 0 the scan as it is, 1 severe narrowing", tickvals=list(doses))
+    figure.update_yaxes(title="expected grade", range=[-0.1, 3.1])
+    figure = _titled(figure, title, measured_on, height=460, right=230)
+    return figure.update_layout(legend={"orientation": "v", "x": 1.02, "xanchor": "left", "y": 1, "yanchor": "top"})
 
 
 def _bars(estimates: Sequence[Estimate], colour: str) -> dict:

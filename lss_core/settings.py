@@ -5,32 +5,44 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 MIB = 1024 * 1024
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True)
 class Settings:
     """What an installation may change, by an environment variable named in `from_environment`."""
 
-    model_version: str = "v1"
+    model_version: str | None = None        # wins over the default that was chosen on the Models page
     image_lifetime_s: float = 1800.0        # a scan that nobody looked at for so long is released
     image_memory_bytes: int = 2048 * MIB    # all sessions together; the longest unused is released first
+    data: Path = ROOT / "data"              # what the installation keeps: its settings file and its logs
+    models: Path = ROOT / "models"          # weights and cards
+    runs: Path = ROOT / "runs"              # evaluations with the pictures of their failures; absent in a clone
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
-        """Read LSS_MODEL, LSS_IMAGE_LIFETIME_S and LSS_IMAGE_MEMORY_MIB.
+        """Read LSS_MODEL, LSS_IMAGE_LIFETIME_S, LSS_IMAGE_MEMORY_MIB, LSS_DATA, LSS_MODELS and LSS_RUNS.
 
         Raises:
             ValueError: a number is not a positive number.
         """
         return cls(
-            model_version=environment.get("LSS_MODEL", cls.model_version),
+            model_version=environment.get("LSS_MODEL") or None,
             image_lifetime_s=_positive(environment, "LSS_IMAGE_LIFETIME_S", cls.image_lifetime_s),
             image_memory_bytes=int(
                 _positive(environment, "LSS_IMAGE_MEMORY_MIB", cls.image_memory_bytes / MIB) * MIB
             ),
+            data=_folder(environment, "LSS_DATA", cls.data),
+            models=_folder(environment, "LSS_MODELS", cls.models),
+            runs=_folder(environment, "LSS_RUNS", cls.runs),
         )
+
+
+def _folder(environment: Mapping[str, str], name: str, default: Path) -> Path:
+    return Path(environment.get(name) or default).expanduser().absolute()
 
 
 def _positive(environment: Mapping[str, str], name: str, default: float) -> float:

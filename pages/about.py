@@ -28,8 +28,15 @@ Central canal after Lee et al., *Skeletal Radiol* 2011;40:1033; lateral recess a
 2003;24:348; both adapted to CT. Left and right are the patient's: the patient's left is on the viewer's right.
 
 ### Limits
-The shipped model was trained on simulated CT. Its measured accuracy, stated in its card, holds for simulated cases
-only. A heat map shows which part of the picture moved the network's answer; it does not prove that the answer is right.
+The shipped models were trained on simulated CT and on real scans whose canals were narrowed by software; no scan with
+a clinical grade took part. The figures on their cards say on what they were measured, and none is clinical.
+
+Beside a grade stand measurements and, as a range, the neighbouring grades that remain plausible: a set made to hold the
+true grade of 90 % of *simulated* regions. A grade carries a mark where moving the box by a millimetre changes it, or
+where grade and measurement disagree. A region is not graded at all where metal, noise, the edge of the image or an
+implausible box forbids it, or where it does not look like that region of a lumbar disc level.
+
+A heat map shows which part of the picture moved the network's answer; it does not prove that the answer is right.
 
 ### The study behind it
 Li KY, Weng JJ, Li HL, Ye HB, Xiang JW, Tian NF. Development of a Deep-Learning Model for Diagnosing Lumbar Spinal

@@ -20,7 +20,7 @@ with st.expander(panel[0], expanded=case is None, key=panel[1]):
         st.error(str(refusal), icon=":material/block:")
 
 if case:
-    review.show_summary(case)
+    review.show_summary(case, visitor)
     review.show(case, visitor)
 else:
     review.show_empty()

@@ -16,8 +16,16 @@ from lss_core.grading.classifier import (
     in_head_units,
     region_crop,
 )
-from lss_core.vocabulary import CANAL_AP, GRADE_BOUNDS, RECESS_HEIGHT, SAC_AREA, Box, Region
-from lss_core.vocabulary import grade_of_measure, measure_of
+from lss_core.vocabulary import (
+    CANAL_AP,
+    GRADE_BOUNDS,
+    RECESS_HEIGHT,
+    SAC_AREA,
+    Box,
+    Region,
+    grade_of_measure,
+    measure_of,
+)
 from tests.phantoms import TINY_CLASSIFIER, marked_volume, tiny_classifier
 
 CANAL, RECESS = Region.CENTRAL_CANAL, Region.LEFT_LATERAL_RECESS

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from lss_core.grading.explain import METHODS, heat_maps
+from lss_core.grading.pipeline import Grader
 from lss_core.vocabulary import Grade, Refusal, Region
 from tests.phantoms import tiny_classifier
 
@@ -77,3 +78,10 @@ def test_two_threads_share_a_classifier_and_get_the_maps_of_one():
     for thread in threads:
         thread.join(60)
     assert not wrong and not any(thread.is_alive() for thread in threads)
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_every_shipped_version_can_be_explained(version):
+    classifier = Grader.load(version).networks[2]
+    maps = heat_maps(classifier, crops(), list(Region), [Grade.SEVERE] * 3)
+    assert maps.shape == (3, 96, 96) and np.isfinite(maps).all()

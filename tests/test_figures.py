@@ -14,6 +14,7 @@ from lss_core.figures import (
     bland_altman_figure,
     confusion_figure,
     curve_figure,
+    dose_figure,
     forest_figure,
     region_picture,
     reliability_figure,
@@ -168,3 +169,11 @@ def test_the_training_curve_has_a_panel_for_each_figure():
     assert drawn == {("validation", (10, 20), (1.0, 0.5)), ("training", (10,), (0.9,)), ("validation", (20,), (0.8,))}
     assert [note.text for note in figure.layout.annotations] == ["loss", "accuracy"]
     assert sum(bool(trace.showlegend) for trace in figure.data) == 2
+
+
+def test_doses_are_drawn_family_by_family_with_what_was_not_graded_left_out():
+    families = {"disc bulge (n = 3)": [0.1, 1.0, None, 2.5, 2.9], "ligament growth (n = 2)": [0.0, 0.5, 1.0, 1.5, 2.0]}
+    figure = dose_figure(families, [0, 0.25, 0.5, 0.75, 1], title="v1", measured_on="two scans")
+    assert [trace.name for trace in figure.data] == list(families)
+    assert list(figure.data[0].y) == [0.1, 1.0, None, 2.5, 2.9]
+    assert len({trace.line.color for trace in figure.data}) == 2 and "two scans" in figure.layout.title.subtitle.text

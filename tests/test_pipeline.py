@@ -30,6 +30,16 @@ def test_five_levels_come_named_from_the_head_down():
             assert set(graded.measures) == set(measures_of(region))
 
 
+@pytest.mark.parametrize(("training", "sentence"), [
+    ({}, "simulated CT alone"), ({"data": None, "scans": "real_ct"}, "narrowing imposed by software on real scans"),
+    ({"data": "ours"}, "scans of the group that made it"),
+])
+def test_a_result_says_what_its_model_was_trained_on(training, sentence):
+    grader = marker_grader()
+    grader.card = replace(grader.card, training=training)
+    assert sentence in grader.grade(marked_volume(discs=FIVE)).provenance
+
+
 def test_progress_rises_to_one():
     seen: list[float] = []
     marker_grader().grade(marked_volume(discs=FIVE), progress=lambda what, share: seen.append(share))

@@ -1,20 +1,44 @@
 """Settings come from the environment, and wrong ones are named."""
 
+from pathlib import Path
+
 import pytest
 
-from lss_core.settings import MIB, Settings
+from lss_core.settings import MIB, ROOT, Settings
 
 
 def test_an_empty_environment_gives_the_defaults():
     assert Settings.from_environment({}) == Settings()
+    assert Settings().model_version is None, "the version chosen on the Models page counts"
+    assert (Settings().data, Settings().models) == (ROOT / "data", ROOT / "models")
 
 
 def test_the_environment_changes_what_it_names():
-    environment = {"LSS_MODEL": "v2", "LSS_IMAGE_LIFETIME_S": "60", "LSS_IMAGE_MEMORY_MIB": "100"}
-    assert Settings.from_environment(environment) == Settings("v2", 60.0, 100 * MIB)
+    environment = {
+        "LSS_MODEL": "v2", "LSS_IMAGE_LIFETIME_S": "60", "LSS_IMAGE_MEMORY_MIB": "100", "LSS_DATA": "/srv/lss",
+        "LSS_MODELS": "/srv/models", "LSS_RUNS": "/srv/runs",
+    }
+    assert Settings.from_environment(environment) == Settings(
+        "v2", 60.0, 100 * MIB, data=Path("/srv/lss"), models=Path("/srv/models"), runs=Path("/srv/runs")
+    )
+
+
+@pytest.mark.parametrize("name", ["LSS_MODEL", "LSS_DATA", "LSS_MODELS", "LSS_RUNS"])
+def test_an_empty_text_is_no_setting(name):
+    assert Settings.from_environment({name: ""}) == Settings()
+
+
+def test_a_relative_folder_does_not_move_with_the_working_directory(monkeypatch, tmp_path):
+    settings = Settings.from_environment({"LSS_DATA": "here"})
+    monkeypatch.chdir(tmp_path)
+    assert settings.data.is_absolute() and tmp_path not in settings.data.parents
 
 
 @pytest.mark.parametrize("text", ["", "soon", "-1", "0", "inf", "nan"])
 def test_a_number_that_is_none_is_named(text):
     with pytest.raises(ValueError, match="LSS_IMAGE_LIFETIME_S"):
         Settings.from_environment({"LSS_IMAGE_LIFETIME_S": text})
+
+
+def test_the_data_folder_is_not_kept_in_the_repository():
+    assert "/data/" in (ROOT / ".gitignore").read_text().splitlines()

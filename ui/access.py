@@ -5,18 +5,12 @@ from __future__ import annotations
 import ipaddress
 import secrets
 from dataclasses import dataclass
-from enum import StrEnum
 
 import streamlit as st
 
+from lss_core.permissions import Permission
+
 SESSION_COOKIE = "lss_session"
-
-
-class Permission(StrEnum):
-    """What a page asks for before it shows anything."""
-
-    GRADE = "grade"
-    READ_ABOUT = "read_about"
 
 
 @dataclass(frozen=True)

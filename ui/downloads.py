@@ -8,45 +8,61 @@ import zipfile
 
 from lss_core.figures import region_picture
 from lss_core.grading.explain import HeatMap
+from lss_core.grading.pipeline import GradingResult
 from lss_core.imaging.volume import Volume, window
-from lss_core.vocabulary import Grade, LevelReport, Region, RegionGrade, measure_of
-from ui.cases import Case
-from ui.grade_table import level_name
-from ui.resources import grader
+from lss_core.vocabulary import (
+    CANAL_AP,
+    RECESS_HEIGHT,
+    SAC_AREA,
+    Grade,
+    LevelReport,
+    Region,
+    RegionGrade,
+    measure_of,
+)
+from ui.cases import Case, grader_of
+from ui.wording import level_name, set_mark
 
 CSV_COLUMNS: tuple[str, ...] = (
     "case", "series_uid", "level", "slice_index", "sop_instance_uid", "region", "grade", "probability_0",
     "probability_1", "probability_2", "probability_3", "expected_grade", "measure_name",
     "measure_value", "detection_confidence", "row0", "col0", "row1",
     "col1", "regraded", "model_version", "weights_sha256",
+    SAC_AREA, CANAL_AP, RECESS_HEIGHT, "grade_set", "set_coverage", "doubts", "not_gradable",
 )
+BETWEEN_GRADES, BETWEEN_DOUBTS = "|", " | "     # "1-2" would become a date in a spreadsheet
 SOFT_WINDOW = {"width": 400.0, "level": 40.0}
 
 
 def case_csv(case: Case) -> str:
-    """One line for each level and region; a region that was not found has an empty grade."""
+    """One line for each version that graded, level and region; a region that is not gradable has no number."""
     text = io.StringIO()
     writer = csv.DictWriter(text, CSV_COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
-    for index, report in enumerate(case.result.levels):
-        for region in Region:
-            writer.writerow(_csv_row(case, report, region) | {"regraded": int(index in case.edited)})
+    for graded in case.graded.values():
+        for index, report in enumerate(graded.result.levels):
+            for region in Region:
+                row = _csv_row(graded.result, report, region)
+                writer.writerow(row | {"case": case.name, "regraded": int(index in case.edited)})
     return text.getvalue()
 
 
-def _csv_row(case: Case, report: LevelReport, region: Region) -> dict[str, object]:
+def _csv_row(result: GradingResult, report: LevelReport, region: Region) -> dict[str, object]:
     row: dict[str, object] = {
-        "case": case.name,
-        "series_uid": case.result.series_uid,
+        "series_uid": result.series_uid,
         "level": report.level.value if report.level else "",
         "slice_index": report.slice_index,
         "sop_instance_uid": report.sop_instance_uid,
         "region": region.value,
-        "model_version": case.result.model_version,
-        "weights_sha256": case.result.weights_sha256,
+        "model_version": result.model_version,
+        "weights_sha256": result.weights_sha256,
     }
     graded = report.regions.get(region)
-    return row if graded is None else row | _csv_grade(graded, region)
+    if graded is None:
+        return row | {"not_gradable": report.not_gradable.get(region, "")}
+    if graded.grade_set and result.set_coverage is not None:
+        row["set_coverage"] = f"{result.set_coverage:g}"
+    return row | _csv_grade(graded, region)
 
 
 def _csv_grade(graded: RegionGrade, region: Region) -> dict[str, object]:
@@ -54,9 +70,13 @@ def _csv_grade(graded: RegionGrade, region: Region) -> dict[str, object]:
         "grade": int(graded.grade),
         "expected_grade": f"{graded.expected_grade:.4f}",
         "detection_confidence": f"{graded.detection_confidence:.4f}",
+        "grade_set": BETWEEN_GRADES.join(str(int(grade)) for grade in graded.grade_set),
+        "doubts": BETWEEN_DOUBTS.join(graded.doubts),
     }
-    if graded.measure_value is not None:
-        row |= {"measure_name": measure_of(region), "measure_value": f"{graded.measure_value:.2f}"}
+    name = measure_of(region)
+    if name in graded.measures:
+        row |= {"measure_name": name, "measure_value": f"{graded.measures[name]:.2f}"}
+    row |= {name: f"{value:.2f}" for name, value in graded.measures.items()}
     row |= {f"probability_{i}": f"{p:.4f}" for i, p in enumerate(graded.probabilities)}
     corners = zip(("row0", "col0", "row1", "col1"), graded.box.as_list(), strict=True)
     return row | {name: f"{value:.2f}" for name, value in corners}
@@ -67,9 +87,11 @@ def region_png(case: Case, volume: Volume, level: int, region: Region, *, target
     report = case.result.levels[level]
     graded = report.regions[region]
     if graded is None:
-        raise ValueError(f"{region.label} was not found at {level_name(report)}: there is nothing to draw.")
+        raise ValueError(f"{region.label} at {level_name(report)} has no grade: there is nothing to draw.")
     target = graded.grade if target is None else target
-    heat = grader().heat_map(volume, report.slice_index, region, graded.box, target=target, method=method)
+    heat = grader_of(case.result).heat_map(
+        volume, report.slice_index, region, graded.box, target=target, method=method
+    )
     return _draw(case, volume, report, region, graded, heat, target=target, method=method)
 
 
@@ -79,7 +101,7 @@ def _draw(
 ) -> bytes:
     caption = [
         f"{case.name} · {level_name(report)} · {region.label}",
-        f"Grade {int(graded.grade)} ({graded.grade.label}), probability {max(graded.probabilities):.0%}",
+        _grade_line(graded),
         f"Heat map: {method} for grade {int(target)} · slice {report.slice_index + 1}"
         f" · model {case.result.model_version}",
     ]
@@ -88,6 +110,15 @@ def _draw(
         grey, pixel_spacing_mm=volume.pixel_spacing_mm, box=graded.box, caption=caption, heat=heat.values,
         heat_box=heat.box,
     )
+
+
+def _grade_line(graded: RegionGrade) -> str:
+    facts = [f"Grade {int(graded.grade)} ({graded.grade.label})", f"probability {max(graded.probabilities):.0%}"]
+    if mark := set_mark(graded):
+        facts.append(f"grades {mark} stay plausible")
+    if graded.doubts:
+        facts.append("in doubt, see the report")
+    return ", ".join(facts)
 
 
 def all_pngs(case: Case, volume: Volume, *, method: str) -> bytes:
@@ -99,9 +130,10 @@ def all_pngs(case: Case, volume: Volume, *, method: str) -> bytes:
         if graded is not None
     ]
     wanted = [(report.slice_index, region, graded.box, graded.grade) for report, region, graded in found]
+    heats = grader_of(case.result).explain(volume, wanted, method=method)
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        for (report, region, graded), heat in zip(found, grader().explain(volume, wanted, method=method), strict=True):
+        for (report, region, graded), heat in zip(found, heats, strict=True):
             png = _draw(case, volume, report, region, graded, heat, target=graded.grade, method=method)
             archive.writestr(f"{picture_name(case, report, region)}.png", png)
     return file.getvalue()

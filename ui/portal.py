@@ -15,6 +15,7 @@ st.set_page_config(page_title="Lumbar Stenosis Studio", page_icon=str(ICON), lay
 banner.show()
 
 grade = st.Page(PAGES / "grade.py", title="Grade a scan", icon=":material/radiology:", url_path="grade")
+models = st.Page(PAGES / "models.py", title="Models", icon=":material/deployed_code:", url_path="models")
 about = st.Page(PAGES / "about.py", title="About", icon=":material/info:", url_path="about")
 
 
@@ -24,4 +25,4 @@ def open_first_page() -> None:
 
 
 start = st.Page(open_first_page, title="Start", url_path="start", default=True, visibility="hidden")
-st.navigation([start, grade, about], position="top").run()
+st.navigation([start, grade, models, about], position="top").run()

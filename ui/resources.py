@@ -1,14 +1,17 @@
-"""What all sessions share: the image store and the grader, made once."""
+"""What all sessions share: the image store, the model versions and their graders, each made once."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import threading
+from pathlib import Path
 
 import streamlit as st
 
+from lss_core import registry
 from lss_core.grading.pipeline import Grader
+from lss_core.registry import DefaultModel, ModelVersion
 from lss_core.settings import Settings
 from lss_core.vocabulary import Refusal
 from ui.images import ImageStore
@@ -16,6 +19,7 @@ from ui.images import ImageStore
 log = logging.getLogger(__name__)
 RECONNECT_S = 120.0                             # as long as Streamlit keeps a session whose connection broke
 SWEEP_S = 20.0
+Stamp = tuple[tuple[str, int, int], ...]         # of files; see registry.files_stamp
 
 
 @st.cache_resource(show_spinner=False)
@@ -25,22 +29,64 @@ def images() -> ImageStore:
     return ImageStore(lifetime_s=settings.image_lifetime_s, capacity_bytes=settings.image_memory_bytes)
 
 
-@st.cache_resource(show_spinner=False)
-def grader() -> Grader:
-    """The configured model version, loaded once."""
-    return Grader.load(Settings.from_environment().model_version)
+def versions() -> tuple[ModelVersion, ...]:
+    """Every classifier version on disk; looked at again whenever a file changes."""
+    models = Settings.from_environment().models
+    return _versions(models, registry.files_stamp(models))
+
+
+@st.cache_resource(show_spinner=False, max_entries=2)
+def _versions(models: Path, files: Stamp) -> tuple[ModelVersion, ...]:
+    return registry.list_versions(models)
+
+
+def refused_shared_networks() -> tuple[str, ...]:
+    """A sentence for each network that all versions need and that cannot be loaded."""
+    models = Settings.from_environment().models
+    return _refused_shared_networks(models, registry.files_stamp(models, *registry.SHARED))
+
+
+@st.cache_resource(show_spinner=False, max_entries=2)
+def _refused_shared_networks(models: Path, files: Stamp) -> tuple[str, ...]:
+    return registry.refused_shared_networks(models)
+
+
+def default_model() -> DefaultModel:
+    """The version that grades where the user names none.
+
+    Raises:
+        Refusal: the settings file cannot be read.
+    """
+    return registry.default_model(Settings.from_environment())
+
+
+def grader(version: str) -> Grader:
+    """A model version, loaded once for as long as its files stay the same.
+
+    Raises:
+        Refusal: a file is missing or is not what its card says.
+    """
+    models = Settings.from_environment().models
+    return _grader(version, models, registry.files_stamp(models, version, *registry.SHARED))
+
+
+@st.cache_resource(show_spinner=False, max_entries=4)
+def _grader(version: str, models: Path, files: Stamp) -> Grader:
+    return Grader.load(version, models=models)
 
 
 def warm_up() -> threading.Thread:
-    """Load the grader in the background, so that the first visitor does not wait for it."""
-    thread = threading.Thread(target=_load_grader, name="load-grader", daemon=True)
+    """Check the model files and load the default grader in the background: the first visitor does not wait for it."""
+    thread = threading.Thread(target=_warm_up, name="warm-up", daemon=True)
     thread.start()
     return thread
 
 
-def _load_grader() -> None:
+def _warm_up() -> None:
     try:
-        grader()
+        versions()
+        refused_shared_networks()
+        grader(default_model().version)
     except (Refusal, OSError) as error:
         # The page that needs the grader tells its visitor; the server still serves what needs none.
         log.error("The grading model could not be loaded: %s", error)

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import html
-
 import streamlit as st
 
 from lss_core.grading.explain import METHODS
 from lss_core.imaging.volume import Volume
-from lss_core.vocabulary import (
-    RECESS_HEIGHT,
-    SAC_AREA,
-    Box,
-    Grade,
-    LevelReport,
-    Refusal,
-    Region,
-    RegionGrade,
-    measure_of,
-)
-from ui import cases, downloads, grade_table, viewer
+from lss_core.vocabulary import Box, Grade, LevelReport, Refusal, Region
+from ui import cases, comparison, downloads, grade_table, region_detail, viewer
 from ui.access import Visitor
 from ui.cases import Case
-from ui.grade_table import Cell, level_name
+from ui.grade_table import Cell
+from ui.wording import level_name
 
 # Side by side on a wide window, one below the other where the viewer would get too small to read.
 LAYOUT = """<style>
@@ -32,15 +21,15 @@ LAYOUT = """<style>
     width: 100%; flex: 1 1 100%; min-width: 0; }
 }
 </style>"""
-MEASURES = {SAC_AREA: "dural sac area {:.0f} mm²", RECESS_HEIGHT: "recess height {:.1f} mm"}
 METHOD_NAMES = {"gradcam": "Grad-CAM", "gradcam++": "Grad-CAM++", "layercam": "LayerCAM", "eigencam": "EigenCAM"}
 
 
 EMPTY = """
 1. **Open a scan** above: DICOM files, a ZIP, a folder, NIfTI, or one axial picture. Or press *Try a simulated case*.
 2. The studio finds the five lumbar disc levels and, at each, the central canal and both lateral recesses.
-3. Every region gets a grade from 0 (normal) to 3 (severe) with its probability, and a heat map of the evidence.
-   You can move a box or choose another slice, and grade again.
+3. Every region gets a grade from 0 (normal) to 3 (severe), the grades that stay plausible beside it, measurements in
+   millimetres and a heat map of the evidence; what cannot be graded says why. You can move a box or choose another
+   slice, and grade again.
 
 Nothing that identifies the patient is shown or kept: the scan stays in this computer's memory until you close the tab.
 """
@@ -51,14 +40,20 @@ def show_empty() -> None:
     st.markdown(EMPTY)
 
 
-def show_summary(case: Case) -> None:
-    """The case's random name, how long it took, and what the reader should know about this scan."""
+def show_summary(case: Case, visitor: Visitor) -> None:
+    """The case's random name, which version graded it, and what the reader should know about this scan."""
     result = case.result
     seconds = sum(result.timings_s.values())
-    st.markdown(f"**{case.name}** · {len(result.levels)} levels · model {result.model_version} · {seconds:.1f} s")
+    with st.container(horizontal=True, vertical_alignment="center", key="summary"):
+        st.markdown(
+            f"**{case.name}** · {len(result.levels)} levels · graded by model **{result.model_version}** "
+            f"(weights {result.weights_sha256[:12]}) · {seconds:.1f} s", width="stretch",
+        )
+        comparison.offer(case, cases.volume_of(case, visitor))
     st.caption(result.provenance)
     for note in result.notes:
         st.info(note, icon=":material/info:")
+    comparison.show(case)
 
 
 def show(case: Case, visitor: Visitor) -> None:
@@ -71,7 +66,7 @@ def show(case: Case, visitor: Visitor) -> None:
             cell = grade_table.show(
                 case.result.levels, first=Cell(*case.first), edited=case.edited, key=f"table-{case.name}"
             )
-            _show_grade(case.result.levels[cell.level], cell.region)
+            region_detail.show(case.result.levels[cell.level], cell.region, case.graded[case.shown])
             _show_downloads(case, volume, cell)
         with right:
             if volume is None:
@@ -80,31 +75,6 @@ def show(case: Case, visitor: Visitor) -> None:
                 st.warning("The browser sent no cookie, so the images cannot be shown. Allow cookies and reload.")
             else:
                 _examine(visitor, cell)
-
-
-def _show_grade(report: LevelReport, region: Region) -> None:
-    graded = report.regions.get(region)
-    st.subheader(f"{level_name(report)} · {region.label}", anchor=False)
-    if graded is None:
-        st.write("This region was not found. Place a box in the viewer and press Regrade.")
-        return
-    st.html(_probability_bars(graded))
-    facts = [f"Expected grade {graded.expected_grade:.2f}"]
-    if graded.measure_value is not None:
-        facts.append(f"estimated {MEASURES[measure_of(region)].format(graded.measure_value)}")
-    st.caption(" · ".join([*facts, f"region found with confidence {graded.detection_confidence:.0%}"]))
-
-
-def _probability_bars(graded: RegionGrade) -> str:
-    rows = "".join(
-        f'<tr><th scope="row" style="text-align:left;font-weight:{700 if grade == graded.grade else 400};'
-        f'padding-right:.7rem;white-space:nowrap">{int(grade)} {html.escape(grade.label)}</th>'
-        f'<td style="width:100%"><div style="background:#1d4ed8;height:.7rem;border-radius:.2rem;'
-        f'width:{100 * probability:.1f}%;min-width:1px"></div></td>'
-        f'<td style="text-align:right;padding-left:.7rem;white-space:nowrap">{probability:.0%}</td></tr>'
-        for grade, probability in zip(Grade, graded.probabilities, strict=True)
-    )
-    return f'<table aria-label="Probability of each grade" style="width:100%;border:0">{rows}</table>'
 
 
 @st.fragment
@@ -126,7 +96,8 @@ def _choose_heat_map(case: Case, volume: Volume, visitor: Visitor, cell: Cell) -
     wanted = shown.toggle("Heat map", value=True, key="heat-map", disabled=graded is None)
     predicted = graded.grade if graded else Grade.NORMAL
     target = target_field.selectbox(
-        "Evidence for", list(Grade), index=int(predicted), key=f"target-{case.version}-{cell.level}-{cell.region}",
+        "Evidence for", list(Grade), index=int(predicted),
+        key=f"target-{case.shown}-{case.revision}-{cell.level}-{cell.region}",
         format_func=lambda grade: f"grade {int(grade)}, {grade.label}", disabled=not wanted,
     )
     method = method_field.selectbox(
@@ -134,10 +105,14 @@ def _choose_heat_map(case: Case, volume: Volume, visitor: Visitor, cell: Cell) -
     )
     if not wanted or graded is None:
         return None
-    with st.spinner("Computing the heat map …", show_time=False):
-        return cases.overlay(
-            case, volume, visitor, level=cell.level, region=cell.region, target=target, method=method
-        )
+    try:
+        with st.spinner("Computing the heat map …", show_time=False):
+            return cases.overlay(
+                case, volume, visitor, level=cell.level, region=cell.region, target=target, method=method
+            )
+    except Refusal as refusal:
+        st.error(str(refusal))
+        return None
 
 
 def _method_name(method: str) -> str:
@@ -147,8 +122,8 @@ def _method_name(method: str) -> str:
 def _scene(case: Case, cell: Cell, overlay: viewer.Overlay | None) -> viewer.Scene:
     report = case.result.levels[cell.level]
     graded = {region: report.regions.get(region) for region in Region}
-    boxes: dict[Region, Box | None] = {region: found.box if found else None for region, found in graded.items()}
-    key = f"{case.token}:{cell.level}:{case.version}"
+    boxes: dict[Region, Box | None] = {region: case.box(cell.level, region) for region in Region}
+    key = f"{case.token}:{cell.level}:{case.shown}:{case.revision}"
     return viewer.Scene(
         token=case.token,
         slice_index=report.slice_index,
@@ -193,7 +168,8 @@ def _show_downloads(case: Case, volume: Volume | None, cell: Cell) -> None:
     report, region = case.result.levels[cell.level], cell.region
     stem = downloads.file_stem(case)
     with st.container(horizontal=True):
-        st.download_button("JSON", case.json, f"{stem}.json", "application/json", on_click="ignore")
+        report_json = case.graded[case.shown].json
+        st.download_button("JSON", report_json, f"{stem}_{case.shown}.json", "application/json", on_click="ignore")
         st.download_button("CSV", downloads.case_csv(case), f"{stem}.csv", "text/csv", on_click="ignore")
         if volume is None:
             return

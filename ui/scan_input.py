@@ -16,7 +16,7 @@ from lss_core.imaging.dicom import ScanIndex, best_series, find_series, read_pic
 from lss_core.imaging.volume import Volume
 from lss_core.simulation.series import DEMO_SEED, simulate_volume
 from lss_core.vocabulary import Refusal
-from ui import cases
+from ui import cases, versions_menu
 from ui.access import Visitor
 
 NAMED_AT_MOST = 5                               # files named for one reason; the rest are counted
@@ -48,6 +48,7 @@ def open_asked_scan(visitor: Visitor) -> None:
     Raises:
         Refusal: it cannot be read or graded. An open case stays open, and the page stays usable.
     """
+    version = versions_menu.choose()
     request = _ask()
     if request is None:
         if "refused" in st.session_state:
@@ -55,14 +56,16 @@ def open_asked_scan(visitor: Visitor) -> None:
         return
     st.session_state.pop("refused", None)
     try:
-        _open(request, visitor)
+        if version is None:
+            raise Refusal(versions_menu.NONE_CHOSEN)
+        _open(request, visitor, version=version)
     except Refusal as refusal:
         st.session_state["refused"] = str(refusal)
         raise
     st.rerun()
 
 
-def _open(request: ScanRequest, visitor: Visitor) -> None:
+def _open(request: ScanRequest, visitor: Visitor, *, version: str) -> None:
     bar = st.progress(0.0, text=request.doing)
     start_s = time.perf_counter()
 
@@ -75,7 +78,7 @@ def _open(request: ScanRequest, visitor: Visitor) -> None:
     def grading(doing: str, share: float) -> None:
         bar.progress(READING_SHARE + (1 - READING_SHARE) * min(share, 1.0), text=f"{doing} …")
 
-    cases.open_case(volume, visitor, read_s=read_s, progress=grading)
+    cases.open_case(volume, visitor, version=version, read_s=read_s, progress=grading)
     bar.empty()
 
 

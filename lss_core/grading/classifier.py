@@ -147,7 +147,8 @@ class Classifier(nn.Module):
     def explained_layers(self) -> list[nn.Module]:
         """The layers whose feature maps heat maps are made from: the last two scales."""
         names: list[str] = self.backbone.feature_info.module_name()  # type: ignore[union-attr, operator, assignment]
-        return [self.backbone.get_submodule(name.replace(".", "_")) for name in names]
+        modules = dict(self.backbone.named_modules())       # timm flattens the names of some networks and not of others
+        return [modules.get(name) or modules[name.replace(".", "_")] for name in names]
 
 
 def _head(channels: int, config: ClassifierConfig, *, start: tuple[float, float]) -> nn.Sequential:

@@ -335,9 +335,12 @@ def lung_share(plane: np.ndarray, pixel_spacing_mm: tuple[float, float], pitch_m
 
 def _provenance(card: Card) -> str:
     """What the grades rest on, said beside every result."""
-    if card.training.get("data") is None:
-        return f"Model {card.name} was trained on simulated CT alone; how well it grades patients is not known."
-    return f"Model {card.name} was trained on scans of the group that made it; see its card for what was measured."
+    if card.training.get("data") is not None:
+        return f"Model {card.name} was trained on scans of the group that made it; see its card for what was measured."
+    what = "simulated CT alone" if card.training.get("scans") is None else (
+        "simulated CT and on narrowing imposed by software on real scans"
+    )
+    return f"Model {card.name} was trained on {what}; how well it grades patients is not known."
 
 
 def _notes(volume: Volume, levels: Sequence[LevelReport]) -> Iterable[str]:

@@ -185,7 +185,7 @@ def _bootstrap(
 
 @lru_cache(maxsize=16)
 def _drawn(clusters: int, resamples: int, seed: int) -> np.ndarray:
-    """How often each cluster was drawn, [resample, cluster], read-only: the figures of one set share their resamples."""
+    """How often each cluster was drawn, [resample, cluster], read-only: figures of one set share their resamples."""
     drawn = np.random.default_rng(seed).multinomial(clusters, np.full(clusters, 1 / clusters), size=resamples)
     drawn.flags.writeable = False
     return drawn

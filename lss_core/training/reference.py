@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lss_core.imaging.dicom import find_series, read_series
+from lss_core.imaging.dicom import SeriesInfo, find_series, read_series
 from lss_core.imaging.volume import Volume, crop
 from lss_core.simulation.series import CANAL_AP_COLUMN, REFERENCE_COLUMNS
 from lss_core.training.known import KnownPatch, KnownRegion, KnownSlice
@@ -108,11 +108,16 @@ def _scan_of(folder: Path, patient: str, rows: Sequence[ReferenceRow]) -> Volume
     """The patient's scan; the name in the CSV is one folder name, never a path."""
     if Path(patient).name != patient or not (folder / patient).is_dir():
         raise Refusal(f"There is no folder {patient!r} beside reference.csv; put each patient's files into one.")
+    return read_series(named_series(find_series([folder / patient]).series, patient, rows))
+
+
+def named_series(listed: Sequence[SeriesInfo], patient: str, rows: Sequence[ReferenceRow]) -> SeriesInfo:
+    """The one series that a patient's rows name; refuses none and several."""
     wanted = {row.series_uid for row in rows}
-    found = [info for info in find_series([folder / patient]).series if info.series_uid in wanted]
+    found = [info for info in listed if info.series_uid in wanted]
     if len(wanted) != 1 or len(found) != 1:
         raise Refusal(f"The folder of patient {patient} does not hold the one series that reference.csv names.")
-    return read_series(found[0])
+    return found[0]
 
 
 class ReferenceSource:

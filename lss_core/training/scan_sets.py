@@ -20,7 +20,7 @@ from lss_core.simulation import anatomy, render, samples, series, tissue, truth
 from lss_core.simulation.render import Acquisition
 from lss_core.simulation.series import SimulatedSeries, patient_seed, simulate_series
 from lss_core.training.data import check_evaluation_seed
-from lss_core.training.reference import ReferenceCase, ReferenceRow, read_rows
+from lss_core.training.reference import ReferenceCase, ReferenceRow, named_series, read_rows
 from lss_core.vocabulary import Box, DiscLevel, Grade, Refusal, Region
 
 THICKNESS_BOUNDS_MM = (1.25, 2.5, 4.0)
@@ -184,7 +184,7 @@ class ReferenceSet:
             listed = find_series([self.folder / patient]).series
         except Refusal as refusal:
             return _unread(patient, rows, str(refusal))
-        info = _named_series(listed, patient, rows)
+        info = named_series(listed, patient, rows)
         try:
             volume = read_series(info)
         except Refusal as refusal:
@@ -199,14 +199,6 @@ def _refuse_repeated(rows: Sequence[ReferenceRow]) -> None:
         patient, level, region = row
         what = f"{level} {region.label.lower()} of patient {patient}"
         raise Refusal(f"reference.csv grades {what} {count} times; keep one.")
-
-
-def _named_series(listed: Sequence[SeriesInfo], patient: str, rows: Sequence[ReferenceRow]) -> SeriesInfo:
-    wanted = {row.series_uid for row in rows}
-    found = [info for info in listed if info.series_uid in wanted]
-    if len(wanted) != 1 or len(found) != 1:
-        raise Refusal(f"The folder of patient {patient} does not hold the one series that reference.csv names.")
-    return found[0]
 
 
 def _unread(patient: str, rows: Sequence[ReferenceRow], reason: str) -> EvaluatedScan:

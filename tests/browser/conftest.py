@@ -8,7 +8,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,13 +29,21 @@ FLAGS = [
 
 
 @contextmanager
-def started_server(log: Path) -> Iterator[str]:
-    """The real server on a free port of the loopback; yields its address."""
+def started_server(log: Path, *, environment: Mapping[str, str] | None = None) -> Iterator[str]:
+    """The real server on a free port of the loopback; yields its address.
+
+    Args:
+        environment: Variables to set beside those of the tests.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
-    with log.open("wb") as output, subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output) as server:
+    variables = {**os.environ, **(environment or {})}
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output, env=variables) as server,
+    ):
         address = f"http://127.0.0.1:{port}"
         try:
             _wait_until_healthy(address, server, log)
@@ -76,15 +84,14 @@ def open_page(browser, server) -> Iterator[Callable[..., Page]]:
     """Opens pages of the server, each in a browser profile of its own, and watches that nothing outside is asked."""
     contexts, outside = [], []
 
-    def watch(request) -> None:
-        if not request.url.startswith((server, server.replace("http", "ws"), "blob:", "data:")):
+    def watch(request, address: str) -> None:
+        if not request.url.startswith((address, address.replace("http", "ws"), "blob:", "data:")):
             outside.append(request.url)
 
     def opened(path: str = "/grade", *, width: int = 1280, height: int = 900, address: str = server) -> Page:
         contexts.append(browser.new_context(viewport={"width": width, "height": height}, accept_downloads=True))
         page = contexts[-1].new_page()
-        if address == server:
-            page.on("request", watch)
+        page.on("request", lambda request: watch(request, address))
         page.goto(f"{address}{path}")
         return page
 

@@ -10,7 +10,8 @@ from typing import Any
 import streamlit as st
 from streamlit.components.v2 import component
 
-from lss_core.vocabulary import LevelReport, Region, RegionGrade
+from lss_core.vocabulary import LevelReport, Region
+from ui.wording import level_name, set_mark
 
 HERE = Path(__file__).parent
 # The patient's right is on the viewer's left, in the table as in the picture.
@@ -19,11 +20,6 @@ COLUMNS = (Region.RIGHT_LATERAL_RECESS, Region.CENTRAL_CANAL, Region.LEFT_LATERA
 _component = component(
     "lss_grade_table", css=(HERE / "table.css").read_text("utf-8"), js=(HERE / "table.js").read_text("utf-8")
 )
-
-
-def level_name(report: LevelReport) -> str:
-    """The level's name, or the slice (counted from 1) where the level could not be counted."""
-    return report.level.value if report.level else f"Level unknown, slice {report.slice_index + 1}"
 
 
 @dataclass(frozen=True)
@@ -58,11 +54,19 @@ def _row(report: LevelReport, *, edited: bool) -> dict[str, Any]:
     return {
         "name": level_name(report),
         "note": "regraded" if edited else "",
-        "cells": [_cell(report.regions.get(region)) for region in COLUMNS],
+        "cells": [_cell(report, region) for region in COLUMNS],
     }
 
 
-def _cell(graded: RegionGrade | None) -> dict[str, Any] | None:
+def _cell(report: LevelReport, region: Region) -> dict[str, Any]:
+    """A cell without a grade holds no number at all."""
+    graded = report.regions.get(region)
     if graded is None:
-        return None
-    return {"grade": int(graded.grade), "label": graded.grade.label, "probability": max(graded.probabilities)}
+        return {"missing": "not gradable" if region in report.not_gradable else "not found"}
+    return {
+        "grade": int(graded.grade),
+        "label": graded.grade.label,
+        "probability": max(graded.probabilities),
+        "set": set_mark(graded),
+        "doubts": len(graded.doubts),
+    }

@@ -1,3 +1,6 @@
+const CAPTION = "Grade and its probability. A framed range such as 1–2: grades that stay plausible; !: a reason for doubt. " +
+  "Choose a cell to read why.";
+
 const make = (tag, text = "", attributes = {}) => {
   const element = document.createElement(tag);
   element.textContent = text;
@@ -5,17 +8,32 @@ const make = (tag, text = "", attributes = {}) => {
   return element;
 };
 
+function marks(grade) {
+  const span = make("span", "", { class: "marks" });
+  if (grade.set) span.append(make("em", grade.set));
+  if (grade.doubts) span.append(make("em", "!", { class: "doubt" }));
+  return span.childNodes.length ? [span] : [];
+}
+
+function described(grade) {
+  const percent = `${Math.round(grade.probability * 100)}%`;
+  const set = grade.set ? `, grades ${grade.set.replace("–", " to ")} stay plausible` : "";
+  const doubts = grade.doubts ? `, ${grade.doubts} ${grade.doubts > 1 ? "reasons" : "reason"} for doubt` : "";
+  return `grade ${grade.grade}, ${grade.label}, probability ${percent}${set}${doubts}`;
+}
+
 function cell(grade, describe, pressed, choose) {
   const td = make("td");
   const button = make("button", "", { type: "button", "aria-pressed": pressed });
-  button.className = grade ? `g${grade.grade}` : "missing";
-  if (grade) {
-    const percent = `${Math.round(grade.probability * 100)}%`;
-    button.append(make("b", grade.grade), make("span", grade.label), make("i", percent));
-    button.setAttribute("aria-label", `${describe}: grade ${grade.grade}, ${grade.label}, probability ${percent}`);
+  if (grade.missing) {
+    button.className = "missing";
+    button.append(make("span", grade.missing));
+    button.setAttribute("aria-label", `${describe}: ${grade.missing}`);
   } else {
-    button.append(make("span", "not found"));
-    button.setAttribute("aria-label", `${describe}: not found`);
+    button.className = `g${grade.grade}`;
+    const percent = `${Math.round(grade.probability * 100)}%`;
+    button.append(make("b", grade.grade), make("span", grade.label), make("i", percent), ...marks(grade));
+    button.setAttribute("aria-label", `${describe}: ${described(grade)}`);
   }
   button.addEventListener("click", choose);
   td.append(button);
@@ -27,7 +45,7 @@ export default function ({ parentElement, data, setStateValue }) {
   const focused = parentElement.activeElement?.dataset?.at ?? parentElement.getRootNode().activeElement?.dataset?.at;
   table?.remove();
   table = make("table");
-  table.append(make("caption", "Grade, and its probability, for each level and region. Choose a cell to see it."));
+  table.append(make("caption", CAPTION));
   const head = make("tr");
   head.append(make("th", "Level", { scope: "col" }), ...data.columns.map((name) => make("th", name, { scope: "col" })));
   table.append(head);

@@ -19,6 +19,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -96,6 +97,15 @@ def eager(model: RawModel, threads: int) -> Forward:
     return forward
 
 
+def eager_cut(model: RawModel, threads: int) -> Forward:
+    """Torch without the blocks behind the last feature map, which timm's EfficientNets and MobileNets run for nothing."""
+    backbone: Any = model.classifier.backbone
+    kind, _, last = backbone.feature_info.module_name()[-1].partition(".")
+    if kind == "blocks" and last.isdigit():
+        backbone.blocks = backbone.blocks[: int(last) + 1]
+    return eager(model, threads)
+
+
 def torchscript(model: RawModel, threads: int) -> Forward:
     """torch.jit: traced, frozen, optimised for inference."""
     with warnings.catch_warnings(), torch.no_grad():
@@ -158,6 +168,7 @@ def openvino(model: RawModel, threads: int) -> Forward:
 
 RUNTIMES = (
     Runtime("torch eager", (), eager),
+    Runtime("torch cut", (), eager_cut),
     Runtime("torchscript", (), torchscript),
     Runtime("onnxruntime", ("onnxruntime", "onnx", "onnxscript"), onnx_runtime),
     Runtime("openvino f32", ("openvino",), openvino),

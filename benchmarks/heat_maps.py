@@ -218,12 +218,21 @@ def scores(classifier: Classifier, case: Case, heat: np.ndarray, rng: np.random.
 def shuffled_from_the_heads(classifier: Classifier, seed: int) -> Iterator[tuple[str, Classifier]]:
     """Copies of a network with ever more of its weights shuffled within each tensor, which keeps their scale."""
     rng, copied = np.random.default_rng(seed), copy.deepcopy(classifier)
-    backbone = [(name, part) for name, part in copied.backbone.named_children() if list(part.parameters())]
-    parts = [("heads", [copied.canal_head, copied.recess_head]), *((name, [part]) for name, part in backbone[::-1])]
+    backbone = [(name, [part]) for name, part in _blocks(copied.backbone) if list(part.parameters())]
+    parts = [("heads", [copied.canal_head, copied.recess_head]), *backbone[::-1]]
     for number, (name, modules) in enumerate(parts):
         for module in modules:
             _shuffle(module, rng)
         yield ("all" if number == len(parts) - 1 else name), copied
+
+
+def _blocks(backbone: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """A backbone's parts from the input on, sequences of blocks one by one."""
+    for name, part in backbone.named_children():
+        if isinstance(part, nn.Sequential):
+            yield from ((f"{name}.{number}", block) for number, block in part.named_children())
+        else:
+            yield name, part
 
 
 def _shuffle(module: nn.Module, rng: np.random.Generator) -> None:

@@ -37,7 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
     grade.add_argument("--model", default="v1", help="model version (default %(default)s)")
     grade.add_argument("--json", type=Path, metavar="FILE", help="write the report there")
     grade.add_argument("--explain", type=Path, metavar="DIR", help="write a PNG with heat map per region there")
-    grade.add_argument("--method", default="gradcam", help="heat map method (default %(default)s)")
+    grade.add_argument("--method", default="layercam", help="heat map method (default %(default)s)")
     grade.add_argument("--pixel-spacing-mm", type=_positive, nargs=2, metavar=("ROW", "COLUMN"),
                        help="of a PNG or JPEG")
     grade.set_defaults(run=run_grade)

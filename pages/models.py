@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from ui import access, default_model, model_cards, model_figures, model_real, resources
+from ui import access, default_model, model_cards, model_failures, model_figures, model_real, resources
 
 visitor = access.require(access.Permission.READ_MODELS)
 
@@ -21,6 +21,8 @@ if shown:
     for tab, title in zip(figures, model_figures.TABS, strict=True):
         with tab:
             model_figures.show(shown, chosen_set, title)
+            if title == "Failures":
+                model_failures.show_discussion(shown)
     with real:
         model_real.show(shown)
     with training:

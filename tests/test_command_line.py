@@ -44,7 +44,7 @@ def test_grade_writes_the_report_and_a_picture_per_region(scan, tmp_path, capsys
     report = json.loads(report_path.read_text())
     assert report["status"] == "graded"
     assert [level["level"] for level in report["levels"]] == ["L1/2", "L2/3", "L3/4", "L4/5", "L5/S1"]
-    assert report["model"] == {"version": "tiny", "weights_sha256": "0" * 64}
+    assert report["model"] == {"version": "tiny", "weights_sha256": "0" * 64, "set_coverage": None}
     assert all(report["timings_s"][step] > 0 for step in ("read", "locate", "grade", "explain"))
     assert len(list(pictures.glob("*.png"))) == 15
     assert Image.open(pictures / "L4-5-left_lateral_recess.png").size[0] > 300

@@ -4,7 +4,9 @@ import csv
 import json
 import re
 import shutil
+import sys
 from dataclasses import dataclass, replace
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -185,7 +187,9 @@ def test_versions_share_one_search_for_the_regions():
     assert out["v1"].outcomes == out["v2"].outcomes == out["v3"].outcomes
 
 
-def test_outcomes_are_the_same_whatever_the_number_of_workers(tmp_path, models):
+def test_outcomes_are_the_same_whatever_the_number_of_workers(tmp_path, models, monkeypatch):
+    # A page that was run in this process before leaves its script as __main__, which a new process would run.
+    monkeypatch.setitem(sys.modules, "__main__", ModuleType("__main__"))
     alone = evaluate(MarkedSet(3), models, folder=tmp_path / "1")
     together = evaluate(MarkedSet(3), models, folder=tmp_path / "2", workers=2)
     assert alone == together

@@ -105,6 +105,11 @@ def test_a_network_that_reads_grey_values_is_found_out():
     assert found["rise"] < 1.0 and found["sham_share_of_rise"] > 0.2
 
 
+def test_a_model_that_measures_nothing_has_no_measurement_error():
+    recess = imposed_figures([case(measured=(float("nan"),) * 5)])["graded_as_imposed"]["lateral_recess"]
+    assert recess["median_measurement_error"] is None and recess["rounded_grade_right"] == 1.0
+
+
 def test_nothing_to_narrow_is_refused():
     with pytest.raises(Refusal, match="leaves room"):
         imposed_figures([])

@@ -400,11 +400,19 @@ def test_every_chart_says_on_what_it_was_measured(with_figures, evaluated):
 
 
 def test_figures_of_other_weights_are_pointed_out(with_figures):
-    add_version(with_figures.models, "v3", metrics=read_card(with_figures.models, "v1").metrics)
+    add_version(with_figures.models, "v3", seed=5, metrics=read_card(with_figures.models, "v1").metrics)
     card = read_card(with_figures.models, "v1")
     assert f"The figures of v3 were measured on other weights ({card.weights_sha256[:12]})" in text_of(
         opened("pages/models.py")
     )
+
+
+def test_a_copy_of_a_version_under_another_name_keeps_its_figures(with_figures):
+    metrics = read_card(with_figures.models, "v1").metrics
+    add_version(with_figures.models, "v3", calibration=CALIBRATION, metrics=metrics)
+    app = opened("pages/models.py")
+    assert not app.exception and "other weights" not in text_of(app)
+    assert text_of(app).count("(1 missed) of 12 patients") == 2, "v1 and its copy"
 
 
 def test_an_evaluation_of_another_version_of_the_software_is_named(settings):
@@ -416,18 +424,18 @@ def test_pictures_of_failures_are_shown_where_their_run_is_and_asked_for_where_i
     with_figures, evaluated, tmp_path
 ):
     app = opened("pages/models.py")
-    assert "The pictures of the worst errors are not here" in text_of(app) and not app.get("imgs")
+    assert "The pictures of the worst errors are not here" in text_of(app) and not app.get("image")
     made_up_run(tmp_path / "runs" / "simulated", evaluated)
     app = opened("pages/models.py")
     assert "The pictures of the worst errors are not here" not in text_of(app)
-    captions = [image.caption for each in app.get("imgs") for image in each.proto.imgs]
+    captions = [caption for each in app.get("image") for caption in each.captions]
     assert "v1, L4/5 central canal: reference 3, v1 says 1 (P001)" in captions and len(captions) == 4
 
 
 def test_pictures_of_other_weights_are_not_shown(with_figures, evaluated, tmp_path):
     others = {name: each | {"weights_sha256": "f" * 64} for name, each in evaluated.items()}
     made_up_run(tmp_path / "runs" / "simulated", others)
-    assert not opened("pages/models.py").get("imgs")
+    assert not opened("pages/models.py").get("image")
 
 
 def test_the_files_of_a_version_can_be_saved_but_not_damaged_weights(settings):
@@ -455,3 +463,14 @@ def test_real_scans_are_shown_with_their_statement_or_the_command_that_makes_the
     for sentence in ("Narrowing imposed on 1 drawn scan.", "1 drawn scan as it is.", "left facet growth", "a&lt;b"):
         assert sentence in said
     assert "1 of 2" in said and "evaluate-real SCANS" not in said
+
+
+def test_what_was_seen_in_the_failures_is_said_once_for_versions_that_share_it(settings):
+    for name in ("v1", "v2"):
+        card = json.loads((settings.models / f"{name}.json").read_text())
+        card["metrics"]["failures_discussed"] = "The reference errs at L5/S1."
+        (settings.models / f"{name}.json").write_text(json.dumps(card))
+    app = opened("pages/models.py")
+    assert not app.exception
+    assert [each.value for each in app.text].count("The reference errs at L5/S1.") == 1
+    assert any("worst errors of v1 and v2" in each.value for each in app.subheader)

@@ -96,7 +96,7 @@ def test_a_region_that_the_network_does_not_recognise_is_not_graded():
 def test_metal_beside_a_region_is_a_reason_not_a_grade():
     volume = marked_volume(discs=FIVE)
     hu = volume.hu.copy()
-    hu[29, 60:66, 40:48] = 3000                                     # a screw on the slice of one disc
+    hu[29, 60:66, 50:58] = 3000                                     # a screw on the slice of one disc
     levels = marker_grader().grade(replace(volume, hu=hu)).levels
     assert all("etal" in reason for reason in levels[3].not_gradable.values()) and len(levels[3].not_gradable) == 3
     assert not levels[0].not_gradable

@@ -15,9 +15,25 @@ from lss_core.simulation import tissue
 from lss_core.simulation.anatomy import LABELS, sample_patient
 from lss_core.simulation.render import Acquisition, detect, expose, sample_acquisition, trace
 from lss_core.simulation.samples import render_level, sample_axial, sample_coarse_volume
-from lss_core.simulation.series import REFERENCE_COLUMNS, patient_seed, simulate_series, write_dicom, write_simulated
+from lss_core.simulation.series import (
+    CANAL_AP_COLUMN,
+    REFERENCE_COLUMNS,
+    patient_seed,
+    simulate_series,
+    write_dicom,
+    write_simulated,
+)
 from lss_core.simulation.truth import measure_slice
-from lss_core.vocabulary import GRADE_BOUNDS, RECESS_HEIGHT, SAC_AREA, DiscLevel, Grade, Region, grade_of_measure
+from lss_core.vocabulary import (
+    GRADE_BOUNDS,
+    RECESS_HEIGHT,
+    SAC_AREA,
+    DiscLevel,
+    Grade,
+    Region,
+    grade_of_measure,
+    measure_of,
+)
 
 QUICK = Acquisition(
     pixel_mm=1.6, slice_spacing_mm=5.0, slice_thickness_mm=5.0, blur_mm=0.6, sharpen=0.1, noise_hu=10.0,
@@ -34,7 +50,7 @@ def measured() -> dict[Region, np.ndarray]:
         patient = sample_patient(np.random.default_rng(seed))
         for level in DiscLevel:
             for region, truth in measure_slice(patient, patient.disc_position(level)[2], 3.0).items():
-                values[region].append(truth.measure_value)
+                values[region].append(truth.measures[measure_of(region)])
     return {region: np.array(v) for region, v in values.items()}
 
 
@@ -74,7 +90,7 @@ def test_sac_area_is_what_the_labels_hold():
     steps = np.arange(-25, 25, 0.2)
     labels, _ = trace(patient, z, y + 6 + steps, x + steps)
     area = (labels == tissue.SAC).sum() * 0.2**2
-    assert measure_slice(patient, z, 0.0)[Region.CENTRAL_CANAL].measure_value == pytest.approx(area, rel=0.02)
+    assert measure_slice(patient, z, 0.0)[Region.CENTRAL_CANAL].measures[SAC_AREA] == pytest.approx(area, rel=0.02)
 
 
 def test_narrowing_one_recess_changes_its_own_side_only():
@@ -87,8 +103,8 @@ def test_narrowing_one_recess_changes_its_own_side_only():
     joints[:, 0, 1] -= 2.0
     after = measure_slice(replace(patient, section=section, joints=joints), z, 1.0)
     left, right = RECESSES
-    assert before[left].measure_value - after[left].measure_value > 1.0
-    assert after[right].measure_value == before[right].measure_value
+    assert before[left].measures[RECESS_HEIGHT] - after[left].measures[RECESS_HEIGHT] > 1.0
+    assert after[right].measures == before[right].measures
 
 
 def test_left_is_the_patients_left():
@@ -167,7 +183,8 @@ def test_same_seed_gives_the_same_series_and_another_seed_another():
 def test_written_series_is_marked_simulated_and_reads_back_as_rendered(tmp_path: Path):
     reference = write_simulated(tmp_path, patients=1, seed=77)
     rows = list(csv.DictReader(reference.open()))
-    assert tuple(rows[0]) == REFERENCE_COLUMNS and len(rows) == 15
+    assert tuple(rows[0]) == (*REFERENCE_COLUMNS, CANAL_AP_COLUMN) and len(rows) == 15
+    assert all((float(row[CANAL_AP_COLUMN] or 0) > 5) == (row["region"] == "central_canal") for row in rows)
     files = sorted((tmp_path / rows[0]["patient"]).glob("*.dcm"))
     header = pydicom.dcmread(files[0])
     assert header.Manufacturer == "SIMULATED" and str(header.PatientName).startswith("SIMULATED")

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lss_core.grading.checkpoint import load_checkpoint, read_card
-from lss_core.grading.classifier import ClassifierConfig, build_classifier
+from lss_core.grading.classifier import LOCATION, ORDINAL, Classifier, ClassifierConfig, build_classifier
 from lss_core.grading.detector import REGIONS, DetectorConfig, SliceFrame
 from lss_core.grading.levels import LUMBOSACRAL, THORACIC, LevelsConfig
 from lss_core.imaging.straighten import straighten
@@ -62,8 +62,6 @@ class CirclesSource:
 
 
 def circles_task(training: Training) -> Task:
-    from lss_core.grading.classifier import Classifier
-
     def samples(stream, count):
         return CropStream(CirclesSource(), TINY_CLASSIFIER, views=1, seed=training.seed, stream=stream, count=count)
 
@@ -169,20 +167,38 @@ def test_a_sample_depends_on_its_index_alone():
 
 def test_a_zoomed_crop_carries_the_measure_it_shows():
     stream = CropStream(CirclesSource(), TINY_CLASSIFIER, views=1, seed=5, stream=1, count=30)
-    for index in range(12):
+    for index in range(20):
         sample = stream[index]
-        pixels = int((sample["crops"][0, 2] > 0.95).sum())                 # the circle in the narrow window
-        shown = pixels * 0.5**2 / 25
-        assert shown == pytest.approx(float(sample["measures"][0]), rel=0.12, abs=0.25)
-        assert sample["measures"][1].isnan() and int(sample["grades"][1]) == Grade.MILD
+        there = sample["gradable"] == 1
+        pixels = int((sample["crops"][0, 2] > 0.9).sum())                  # the circle in the narrow window
+        if there[0]:
+            assert pixels * 0.5**2 / 25 == pytest.approx(float(sample["measures"][0, 0]), rel=0.15, abs=0.3)
+        assert sample["measures"][1].isnan().all()
+        assert int(sample["grades"][1]) == (Grade.MILD if there[1] else UNKNOWN_GRADE)
 
 
 def test_a_grade_without_a_measure_trains_the_grade_alone():
     stream = CropStream(CirclesSource(), TINY_CLASSIFIER, views=1, seed=1, stream=1, count=4)
     batch = joined([stream[0], stream[1]])
     batch["measures"][:] = float("nan")
-    losses = classifier_losses(circles_task(CHEAP).network.eval(), batch)
-    assert float(losses["measure"]) == 0.0 and float(losses["loss"]) == pytest.approx(float(losses["grade"]))
+    network = circles_task(CHEAP).network.eval()
+    losses = classifier_losses(network, batch)
+    output = network(batch["crops"], batch["recess"])
+    graded = batch["grades"] != UNKNOWN_GRADE
+    measured = output.measured_log_probabilities()[graded].gather(1, batch["grades"][graded][:, None])
+    expected = float(losses["grade"] + 0.3 * losses["gradable"]) - 0.5 * float(measured.mean())
+    assert float(losses["measure"]) == 0.0 and float(losses["loss"]) == pytest.approx(expected, rel=1e-5)
+
+
+def test_without_a_measurement_head_nothing_of_it_is_trained():
+    stream = CropStream(CirclesSource(), TINY_CLASSIFIER, views=1, seed=1, stream=1, count=4)
+    torch.manual_seed(0)
+    network = Classifier(replace(TINY_CLASSIFIER, measurement_head=False))
+    losses = classifier_losses(network, joined([stream[0], stream[1]]))
+    losses["loss"].backward()
+    assert "measure" not in losses
+    for head in (network.canal_head, network.recess_head):
+        assert not head[-1].bias.grad[LOCATION].any() and head[-1].bias.grad[ORDINAL].any()
 
 
 def test_targets_peak_where_the_boxes_are():

@@ -6,7 +6,7 @@ import html
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lss_core.grading.checkpoint import Card
 from lss_core.registry import ModelVersion
@@ -35,7 +35,7 @@ class Measured:
     version: str
     set_name: str
     evaluation: Evaluation | None
-    problem: str = ""           # also beside an evaluation, where it needs a warning
+    problem: str = ""
 
 
 def command(set_name: str, versions: Sequence[str], *, patients: int = 200, seed: str = "1000001") -> str:
@@ -65,15 +65,15 @@ def measured(version: ModelVersion, set_name: str) -> Measured:
         evaluation = evaluation_from_json(recorded[set_name])
     except ValueError as error:
         return Measured(version.name, set_name, None, f"The evaluation on the card of {version.name}: {error}")
-    return Measured(version.name, set_name, evaluation, _other_weights(card, evaluation))
+    if evaluation.weights_sha256 != card.weights_sha256:
+        return Measured(version.name, set_name, None, _other_weights(card, evaluation))
+    return Measured(version.name, set_name, replace(evaluation, model_version=version.name))     # it may be a copy
 
 
 def _other_weights(card: Card, evaluation: Evaluation) -> str:
-    if evaluation.weights_sha256 == card.weights_sha256:
-        return ""
     return (
         f"The figures of {card.name} were measured on other weights ({evaluation.weights_sha256[:12]}) than those on "
-        f"its card ({card.weights_sha256[:12]}); evaluate again."
+        f"its card ({card.weights_sha256[:12]}), so they are not shown; evaluate again."
     )
 
 

@@ -141,7 +141,7 @@ def field_in_words(name: str) -> str:
 
 
 def _value(value: Any) -> str:
-    if value is None:
+    if value is None or value in ("", []):
         return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"

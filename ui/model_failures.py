@@ -8,6 +8,7 @@ from itertools import cycle
 
 import streamlit as st
 
+from lss_core.registry import ModelVersion
 from lss_core.settings import Settings
 from lss_core.training.evaluation import Evaluation
 from lss_core.vocabulary import Refusal, Region
@@ -16,6 +17,19 @@ from ui.failure_pictures import pictures_of
 from ui.tables import table
 
 PICTURES_A_ROW = 3
+
+
+def show_discussion(versions: Sequence[ModelVersion]) -> None:
+    """What people who looked at the worst errors wrote into the cards, once where it is the same."""
+    said: dict[str, list[str]] = {}
+    for version in versions:
+        text = version.card.metrics.get("failures_discussed") if version.card else None
+        if text:
+            said.setdefault(str(text), []).append(version.name)
+    for text, names in said.items():
+        st.subheader(f"What was seen in the worst errors of {' and '.join(names)}", anchor=False)
+        st.text(text)
+
 
 def show(found: Sequence[Evaluation]) -> None:
     """Scans and regions without a grade, by reason."""

@@ -55,10 +55,14 @@ def _show_missing(results: Sequence[Measured]) -> None:
         names = [each.version for each in missing]
         st.info(
             f"{' and '.join(names)} {'was' if len(names) == 1 else 'were'} not evaluated on "
-            f"{SETS[missing[0].set_name].lower()}. To fill this place:\n```bash\n"
+            f"{_inside_a_sentence(SETS[missing[0].set_name])}. To fill this place:\n```bash\n"
             f"{command(missing[0].set_name, names)}\n```\nSeveral versions named in one run are compared in pairs.",
             icon=":material/query_stats:",
         )
+
+
+def _inside_a_sentence(title: str) -> str:
+    return title[0].lower() + title[1:]
 
 
 def _statement(found: Sequence[Evaluation]) -> str:

@@ -46,11 +46,13 @@ def _show_imposed(name: str, figures: Mapping[str, Any]) -> None:
     title = f"{name}: expected grade by dose"
     chart = dose_figure(curves, figures["doses"], title=title, measured_on=figures["statement"])
     st.plotly_chart(chart, theme=None, key=f"doses-{name}", config=QUIET)
-    head = ("Narrowing", "Cases", "Not graded", "Rise, dose 0 to 1", "Spearman", "Dose 0 against untouched",
-            "Sham / rise", "Other side moves")
+    head = ("Narrowing", "Cases", "Not graded", "Rise, dose 0 to 1", "Spearman within a case (pooled)",
+            "Dose 0 against untouched", "Sham / rise", "Other side moves")
     rows = [
         [html.escape(family), f"{found['cases']} <small>of {found['scans']} scans</small>", str(found["refused"]),
-         _printed(found["rise"]), _printed(found["spearman_pooled"]), _printed(found["dose0_against_untouched"]),
+         _printed(found["rise"]),
+         f"{_printed(found['spearman_within_case_mean'])} <small>({_printed(found['spearman_pooled'])})</small>",
+         _printed(found["dose0_against_untouched"]),
          _printed(found["sham_share_of_rise"]), _printed(found["other_side_moves"])]
         for family, found in families.items()
     ]

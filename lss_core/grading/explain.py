@@ -16,11 +16,13 @@ from lss_core.grading.torchvision_shim import make_torchvision_importable
 from lss_core.vocabulary import Box, Grade, Refusal, Region
 
 METHODS = {                     # our names to classes of pytorch_grad_cam; any of its BaseCAM classes may be added
+    "layercam": "LayerCAM",     # first, because it was the most faithful one (docs/evaluation.md)
     "gradcam": "GradCAM",
     "gradcam++": "GradCAMPlusPlus",
-    "layercam": "LayerCAM",
     "eigencam": "EigenCAM",
 }
+DEFAULT_METHOD = next(iter(METHODS))
+AT_ONCE = 3                     # crops in one pass: what is kept for the gradients weighs more than the scan
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,8 @@ class _GradeTarget:
 
 
 def heat_maps(
-    classifier: Classifier, crops: np.ndarray, regions: list[Region], targets: list[Grade], *, method: str = "gradcam"
+    classifier: Classifier, crops: np.ndarray, regions: list[Region], targets: list[Grade], *,
+    method: str = DEFAULT_METHOD
 ) -> np.ndarray:
     """Explain crops [n, 5, px, px], each for its own target grade: float32 [n, px, px] in 0..1, as the patient lies.
 
@@ -68,14 +71,24 @@ def heat_maps(
     if not regions:
         return np.zeros((0, *crops.shape[-2:]), np.float32)
     own = copy.deepcopy(classifier).requires_grad_(True)        # hooks see gradients only where weights have them
-    model = _GradeModel(own, torch.tensor([is_recess(region) for region in regions])).eval()
-    with torch.enable_grad(), _cam_class(method)(model=model, target_layers=own.explained_layers()) as cam:
-        maps = cam(input_tensor=torch.from_numpy(crops), targets=[_GradeTarget(target) for target in targets])
-    maps = np.nan_to_num(np.asarray(maps, np.float32)).clip(0.0, 1.0)
+    maps = np.concatenate([
+        _explained(own, crops[k : k + AT_ONCE], regions[k : k + AT_ONCE], targets[k : k + AT_ONCE], method)
+        for k in range(0, len(regions), AT_ONCE)
+    ])
     return np.stack([
         values[:, ::-1] if region is Region.RIGHT_LATERAL_RECESS else values
         for values, region in zip(maps, regions, strict=True)
     ])
+
+
+def _explained(
+    classifier: Classifier, crops: np.ndarray, regions: list[Region], targets: list[Grade], method: str
+) -> np.ndarray:
+    """Maps [n, px, px] in 0..1 of a few crops, as the network sees them."""
+    model = _GradeModel(classifier, torch.tensor([is_recess(region) for region in regions])).eval()
+    with torch.enable_grad(), _cam_class(method)(model=model, target_layers=classifier.explained_layers()) as cam:
+        maps = cam(input_tensor=torch.from_numpy(crops), targets=[_GradeTarget(target) for target in targets])
+    return np.nan_to_num(np.asarray(maps, np.float32)).clip(0.0, 1.0)
 
 
 def _cam_class(method: str) -> type:

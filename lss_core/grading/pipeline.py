@@ -29,7 +29,7 @@ from lss_core.grading.doubt import (
     judge,
     region_views,
 )
-from lss_core.grading.explain import HeatMap, heat_maps
+from lss_core.grading.explain import DEFAULT_METHOD, HeatMap, heat_maps
 from lss_core.grading.levels import (
     MIN_EXTENT_MM,
     DiscFinding,
@@ -183,13 +183,14 @@ class Grader:
         return {region: judgement.measures for region, judgement in zip(boxes, judged, strict=True)}
 
     def heat_map(
-        self, volume: Volume, slice_index: int, region: Region, box: Box, *, target: Grade, method: str = "gradcam"
+        self, volume: Volume, slice_index: int, region: Region, box: Box, *, target: Grade,
+        method: str = DEFAULT_METHOD
     ) -> HeatMap:
         """What in the crop around a box speaks for a grade."""
         return self.explain(volume, [(slice_index, region, box, target)], method=method)[0]
 
     def explain(
-        self, volume: Volume, wanted: Sequence[tuple[int, Region, Box, Grade]], *, method: str = "gradcam"
+        self, volume: Volume, wanted: Sequence[tuple[int, Region, Box, Grade]], *, method: str = DEFAULT_METHOD
     ) -> list[HeatMap]:
         """Heat maps of several (slice index, region, box, target grade) in one pass."""
         if not wanted:

@@ -219,15 +219,14 @@ def _family_figures(cases: Sequence[ImposedCase]) -> dict[str, Any]:
     expected = np.array([case.expected for case in cases])
     rises = expected[:, -1] - expected[:, 0]
     doses = np.tile(DOSES, len(cases))
-    kept = ~np.isnan(expected.ravel())
-    each = [float(spearmanr(DOSES, row, nan_policy="omit").statistic) for row in expected]
+    each = [_rank_correlation(np.array(DOSES), row) for row in expected]
     shams = np.array([np.nan if case.sham is None else case.sham for case in cases]) - expected[:, 0]
     beside = np.array([case.beside for case in cases if case.beside])
     return {
         "cases": len(cases), "scans": len({case.scan for case in cases}),
         "refused": sum(case.refused for case in cases),
         "expected_by_dose": [_rounded(value) for value in np.nanmean(expected, axis=0)],
-        "spearman_pooled": _rounded(spearmanr(doses[kept], expected.ravel()[kept]).statistic),
+        "spearman_pooled": _rounded(_rank_correlation(doses, expected.ravel())),
         "spearman_within_case_mean": _rounded(np.nanmean(each)),
         "rise": _rounded(np.nanmean(rises)), "least_rise": _rounded(np.nanmin(rises)),
         "dose0_against_untouched": _rounded(np.nanmean(np.abs(expected[:, 0] - [case.untouched for case in cases]))),
@@ -251,8 +250,8 @@ def _graded_as_imposed(cases: Sequence[ImposedCase]) -> dict[str, Any]:
         apart = np.abs(expected - truth)[found]
         out[name] = {
             "graded": int(found.sum()), "not_graded": int((~found).sum()),
-            "median_measurement_error": _rounded(np.nanmedian(np.abs(measured - imposed))),
-            "measurement_bias": _rounded(np.nanmedian(measured - imposed)),
+            "median_measurement_error": _median(np.abs(measured - imposed)),
+            "measurement_bias": _median(measured - imposed),
             "rounded_grade_right": _rounded(np.mean(np.rint(expected[found]) == truth[found])),
             "within_one_grade": _rounded(np.mean(apart <= 1.0)),
         }
@@ -296,5 +295,17 @@ def _measured_area(grader: Grader, scan: OutlinedScan, outlined: Any) -> float |
     return measured[Region.CENTRAL_CANAL].get(SAC_AREA)
 
 
-def _rounded(value: float, digits: int = 3) -> float | None:
+def _median(values: np.ndarray) -> float | None:
+    """Of what is known; None where the model measures nothing."""
+    known = values[~np.isnan(values)]
+    return _rounded(np.median(known)) if known.size else None
+
+
+def _rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
+    """Spearman's, over what is known of both."""
+    kept = ~np.isnan(first) & ~np.isnan(second)
+    return float(spearmanr(first[kept], second[kept])[0])  # type: ignore[arg-type]
+
+
+def _rounded(value: float | np.floating, digits: int = 3) -> float | None:
     return None if np.isnan(value) else round(float(value), digits)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -275,6 +275,7 @@ def train(task: Task, training: Training, *, report: Callable[[str], None] = pri
     step = run.restore() if training.resume else 0
     batches = _batches(task.samples(TRAIN_STREAM, training.steps * training.batch), training, first=step)
     validate_at = {round(training.steps * k / training.validations) for k in range(1, training.validations)}
+    recent: list[dict[str, float]] = []
     started = reported = saved = time.monotonic()
     for batch in batches:
         for group in optimizer.param_groups:
@@ -287,8 +288,10 @@ def train(task: Task, training: Training, *, report: Callable[[str], None] = pri
         optimizer.step()
         average.update(network)
         step += 1
+        recent.append({name: float(value.detach()) for name, value in losses.items()})
         if step in validate_at:
-            run.follow(step, losses)
+            run.follow(step, recent)
+            recent.clear()
         now = time.monotonic()
         if step % training.report_every == 0:
             rate = training.report_every * training.batch / (now - reported)
@@ -379,14 +382,14 @@ class _Run:
         self.curve.extend(state["curve"])
         return int(state["step"])
 
-    def follow(self, step: int, losses: Mapping[str, torch.Tensor]) -> None:
-        """Note the training losses of this step and the validation losses of the averaged weights."""
+    def follow(self, step: int, recent: Sequence[Mapping[str, float]]) -> None:
+        """Note the mean training losses of the latest steps and the validation losses of the averaged weights."""
         own = {key: value.clone() for key, value in self.network.state_dict().items()}
         self.network.load_state_dict(self.average.tensors)
         validated = validate(self.task, self.network, self.training)
         self.network.load_state_dict(own)
         self.network.train()
-        self._note(step, validated, {name: float(value.detach()) for name, value in losses.items()})
+        self._note(step, validated, {name: float(np.nanmean([each[name] for each in recent])) for name in recent[0]})
 
     def _note(self, step: int, validated: Mapping[str, float], trained: Mapping[str, float] | None = None) -> None:
         point = {"step": step} | {f"validation_{name}": value for name, value in validated.items()}

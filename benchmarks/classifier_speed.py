@@ -98,7 +98,7 @@ def eager(model: RawModel, threads: int) -> Forward:
 
 
 def eager_cut(model: RawModel, threads: int) -> Forward:
-    """Torch without the blocks behind the last feature map, which timm's EfficientNets and MobileNets run for nothing."""
+    """Torch without the blocks behind the last feature map, which timm runs for nothing in EfficientNets."""
     backbone: Any = model.classifier.backbone
     kind, _, last = backbone.feature_info.module_name()[-1].partition(".")
     if kind == "blocks" and last.isdigit():

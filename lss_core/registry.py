@@ -26,6 +26,8 @@ SHIPPED_DEFAULT = "v1"
 SHARED = {"detector": build_detector, "levels": build_level_network}    # networks that all versions use
 SETTINGS_FILE, LOG_FILE = "settings.json", "default_model.log.jsonl"
 
+Stamp = tuple[tuple[str, int, int], ...]         # of files: name, time of change (ns) and size of each
+
 _one_writer = threading.Lock()
 
 
@@ -120,8 +122,8 @@ def refused_shared_networks(models: Path) -> tuple[str, ...]:
     return tuple(refusals)
 
 
-def files_stamp(models: Path, *names: str) -> tuple[tuple[str, int, int], ...]:
-    """Name, time of change (ns) and size of the files of these models (none: of all), to see when they change."""
+def files_stamp(models: Path, *names: str) -> Stamp:
+    """The stamp of the files of these models (no name: of all), to see when they change."""
     paths = [models / f"{name}.{ending}" for name in names for ending in ("json", "safetensors")] or [
         path for ending in ("json", "safetensors") for path in models.glob(f"*.{ending}")
     ]

@@ -35,6 +35,7 @@ from ui import access
 from ui.access import SESSION_COOKIE
 
 ROOT = Path(__file__).resolve().parent.parent
+FIGURE_TABS = ("Accuracy", "Calibration", "Measurement", "Comparison", "Failures")
 PAGES = sorted((ROOT / "pages").glob("*.py"))
 logging.getLogger("streamlit").setLevel(logging.ERROR)
 
@@ -84,6 +85,13 @@ def text_of(app: AppTest) -> str:
     """All that a page says."""
     said = [*app.markdown, *app.caption, *app.info, *app.warning, *app.error, *app.success, *app.subheader]
     return "\n".join([*(each.value for each in said), *(each.proto.body for each in app.get("html"))])
+
+
+def models_page(tab: str = "Overview") -> AppTest:
+    """The Models page with a tab open; only that one is made."""
+    app = opened("pages/models.py", **{"models-tab": tab})
+    assert not app.exception, app.exception
+    return app
 
 
 def button(app: AppTest, label: str):
@@ -277,7 +285,7 @@ def test_the_default_is_changed_after_a_confirmation_and_logged(settings):
     (change,) = read_log(settings.data).changes
     assert (change.who, change.before, change.after) == ("local user", "v1", "v2")
     assert "Default version: **v2**. Chosen on this page." in text_of(opened("pages/models.py"))
-    assert "local user" in text_of(opened("pages/models.py"))
+    assert "local user" in text_of(models_page("History"))
 
 
 def test_a_change_that_is_not_confirmed_changes_nothing(settings):
@@ -332,10 +340,15 @@ def test_weights_that_took_the_place_of_the_chosen_ones_are_pointed_out(settings
     assert button(app, "Make v2 the default")
 
 
-def test_a_version_that_was_not_evaluated_says_how_to_evaluate_it():
-    said = text_of(opened("pages/models.py"))
+@pytest.mark.parametrize("tab", FIGURE_TABS)
+def test_versions_that_were_not_evaluated_say_how_to_evaluate_them(tab):
+    said = text_of(models_page(tab))
     assert "v1 and v2 were not evaluated on simulated CT" in said
     assert "python -m lss_core evaluate --simulated 200 --seed 1000001 --model v1 v2" in said
+
+
+def test_a_version_without_a_training_curve_says_how_one_is_made():
+    said = text_of(models_page("Training"))
     assert "holds no training curve" in said and "python -m lss_core train classifier --name v1" in said
 
 
@@ -369,64 +382,64 @@ def add_curve(path: Path, curve: list[dict[str, float]]) -> None:
     path.write_text(json.dumps(card))
 
 
-def test_figures_stand_side_by_side_with_intervals_counts_and_what_they_were_measured_on(with_figures, evaluated):
-    app = opened("pages/models.py")
-    assert not app.exception, app.exception
-    said = text_of(app)
-    statement = evaluated["v1"]["statement"]
-    tabs = ("Accuracy", "Calibration", "Measurement", "Comparison", "Failures")
-    for tab in (each for each in app.tabs if each.label in tabs):
-        assert [each.value for each in tab.warning][:1] == [statement], tab.label
-        assert any("say nothing about patients" in each.value for each in tab.caption), tab.label
+@pytest.mark.parametrize("tab", FIGURE_TABS)
+def test_every_tab_of_figures_says_on_what_they_were_measured(with_figures, evaluated, tab):
+    app = models_page(tab)
+    assert app.warning[0].value == evaluated["v1"]["statement"]
+    assert any("say nothing about patients" in each.value for each in app.caption)
+
+
+def test_headline_figures_stand_side_by_side_with_intervals_and_counts(with_figures, evaluated):
+    said = text_of(models_page())
     for version in ("v1", "v2"):
         for kind in ("central", "recess"):
             part = evaluated[version][kind]
             value, low, high = (part["accuracy"][name] for name in ("value", "low", "high"))
             assert f"accuracy {value:.3f} <small class='interval'>({low:.3f}–{high:.3f})" in said
             assert f"{part['regions']} regions ({part['missed']} missed) of {part['patients']} patients" in said
+
+
+def test_versions_are_compared_in_pairs(with_figures):
+    said = text_of(models_page("Comparison"))
     assert "v1 − v2" in said and "McNemar" in said
 
 
-def test_every_chart_says_on_what_it_was_measured(with_figures, evaluated):
-    app = opened("pages/models.py")
-    charts = [json.loads(each.proto.spec) for each in app.get("plotly_chart")]
-    titles = [chart["layout"]["title"]["text"] for chart in charts]
-    for kind in ("Central canal", "Lateral recess"):
-        for version in ("v1", "v2"):
-            assert sum(f"{kind}, model {version}" in title for title in titles) >= 4, (kind, version)
-    for chart in charts:
-        subtitle = chart["layout"]["title"]["subtitle"]["text"].replace("<br>", " ")
+@pytest.mark.parametrize(("tab", "count"), [("Accuracy", 8), ("Calibration", 4), ("Measurement", 6), ("Training", 1)])
+def test_every_chart_says_on_what_it_was_measured(with_figures, evaluated, tab, count):
+    charts = [json.loads(each.proto.spec)["layout"]["title"] for each in models_page(tab).get("plotly_chart")]
+    assert len(charts) == count
+    for title in charts:
+        subtitle = title["subtitle"]["text"].replace("<br>", " ")
         assert evaluated["v1"]["statement"] in subtitle or "Data of the training run" in subtitle
+        assert "v1" in title["text"] or "v2" in title["text"]
 
 
 def test_figures_of_other_weights_are_pointed_out(with_figures):
     add_version(with_figures.models, "v3", seed=5, metrics=read_card(with_figures.models, "v1").metrics)
     card = read_card(with_figures.models, "v1")
-    assert f"The figures of v3 were measured on other weights ({card.weights_sha256[:12]})" in text_of(
-        opened("pages/models.py")
-    )
+    said = text_of(models_page("Accuracy"))
+    assert f"The figures of v3 were measured on other weights ({card.weights_sha256[:12]})" in said
 
 
 def test_a_copy_of_a_version_under_another_name_keeps_its_figures(with_figures):
     metrics = read_card(with_figures.models, "v1").metrics
     add_version(with_figures.models, "v3", calibration=CALIBRATION, metrics=metrics)
-    app = opened("pages/models.py")
-    assert not app.exception and "other weights" not in text_of(app)
-    assert text_of(app).count("(1 missed) of 12 patients") == 2, "v1 and its copy"
+    assert "other weights" not in text_of(models_page("Accuracy"))
+    assert text_of(models_page()).count("(1 missed) of 12 patients") == 2, "v1 and its copy"
 
 
 def test_an_evaluation_of_another_version_of_the_software_is_named(settings):
     record_metrics(settings.models, "v1", "evaluation", {"simulated": {"statement": "old"}})
-    assert "not an evaluation as this version of the software writes it" in text_of(opened("pages/models.py"))
+    assert "not an evaluation as this version of the software writes it" in text_of(models_page("Accuracy"))
 
 
 def test_pictures_of_failures_are_shown_where_their_run_is_and_asked_for_where_it_is_not(
     with_figures, evaluated, tmp_path
 ):
-    app = opened("pages/models.py")
+    app = models_page("Failures")
     assert "The pictures of the worst errors are not here" in text_of(app) and not app.get("image")
     made_up_run(tmp_path / "runs" / "simulated", evaluated)
-    app = opened("pages/models.py")
+    app = models_page("Failures")
     assert "The pictures of the worst errors are not here" not in text_of(app)
     captions = [caption for each in app.get("image") for caption in each.captions]
     assert "v1, L4/5 central canal: reference 3, v1 says 1 (P001)" in captions and len(captions) == 4
@@ -435,7 +448,7 @@ def test_pictures_of_failures_are_shown_where_their_run_is_and_asked_for_where_i
 def test_pictures_of_other_weights_are_not_shown(with_figures, evaluated, tmp_path):
     others = {name: each | {"weights_sha256": "f" * 64} for name, each in evaluated.items()}
     made_up_run(tmp_path / "runs" / "simulated", others)
-    assert not opened("pages/models.py").get("image")
+    assert not models_page("Failures").get("image")
 
 
 def test_the_files_of_a_version_can_be_saved_but_not_damaged_weights(settings):
@@ -446,7 +459,7 @@ def test_the_files_of_a_version_can_be_saved_but_not_damaged_weights(settings):
 
 
 def test_real_scans_are_shown_with_their_statement_or_the_command_that_makes_the_figures(settings):
-    assert "python -m lss_core evaluate-real SCANS" in text_of(opened("pages/models.py"))
+    assert "python -m lss_core evaluate-real SCANS" in text_of(models_page("Real scans"))
     cases = [drawn_case(), drawn_case(scan="b")]
     imposed = {"statement": "Narrowing imposed on 1 drawn scan.", **imposed_figures(cases)}
     untouched = {
@@ -457,7 +470,7 @@ def test_real_scans_are_shown_with_their_statement_or_the_command_that_makes_the
     }
     record_metrics(settings.models, "v1", "imposed", imposed)
     record_metrics(settings.models, "v1", "untouched", untouched)
-    app = opened("pages/models.py")
+    app = models_page("Real scans")
     assert not app.exception
     said = text_of(app)
     for sentence in ("Narrowing imposed on 1 drawn scan.", "1 drawn scan as it is.", "left facet growth", "a&lt;b"):
@@ -470,7 +483,7 @@ def test_what_was_seen_in_the_failures_is_said_once_for_versions_that_share_it(s
         card = json.loads((settings.models / f"{name}.json").read_text())
         card["metrics"]["failures_discussed"] = "The reference errs at L5/S1."
         (settings.models / f"{name}.json").write_text(json.dumps(card))
-    app = opened("pages/models.py")
+    app = models_page("Failures")
     assert not app.exception
     assert [each.value for each in app.text].count("The reference errs at L5/S1.") == 1
     assert any("worst errors of v1 and v2" in each.value for each in app.subheader)

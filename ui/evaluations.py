@@ -7,9 +7,13 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+
+import streamlit as st
 
 from lss_core.grading.checkpoint import Card
-from lss_core.registry import ModelVersion
+from lss_core.registry import ModelVersion, Stamp, files_stamp
+from lss_core.settings import Settings
 from lss_core.statistics.estimate import Estimate
 from lss_core.training.evaluation import Evaluation, Performance, evaluation_from_json
 
@@ -54,8 +58,14 @@ def same_again(found: Sequence[Evaluation]) -> str:
 
 
 def measured(version: ModelVersion, set_name: str) -> Measured:
-    """What a version's card holds about a set."""
-    card = version.card
+    """What a version's card holds about a set, read once for as long as the card stays the same."""
+    models = Settings.from_environment().models
+    return _measured(version, set_name, version.name, models, files_stamp(models, version.name))
+
+
+@st.cache_resource(show_spinner=False, max_entries=64)
+def _measured(_version: ModelVersion, set_name: str, name: str, models: Path, files: Stamp) -> Measured:
+    version, card = _version, _version.card
     if card is None:
         return Measured(version.name, set_name, None, version.refusal)
     recorded = card.metrics.get("evaluation", {})

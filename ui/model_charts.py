@@ -36,8 +36,21 @@ def beside(charts: Sequence[Chart], *, key: str) -> None:
 def of_evaluations(found: Sequence[Evaluation], name: str) -> None:
     """One kind of chart (a name of `figures_of`), for each kind of region; nothing where no version has it."""
     for kind, title in KINDS.items():
-        figures = [(each.model_version, figures_of(each, part, label=title)) for each, part in parts(found, kind)]
+        figures = [(each.model_version, _figures(each, kind, title)) for each, _ in parts(found, kind)]
         beside([(version, of[name]) for version, of in figures if name in of], key=f"{name}-{kind}")
+
+
+@st.cache_resource(show_spinner=False, max_entries=32)
+def _figures(evaluation: Evaluation, kind: str, label: str) -> Mapping[str, go.Figure]:
+    """All charts of one kind of region, made once."""
+    charts = figures_of(evaluation, getattr(evaluation, kind), label=label)
+    return {name: _dressed(figure) for name, figure in charts.items()}
+
+
+def _dressed(figure: go.Figure) -> go.Figure:
+    """In the page's narrow type, so that a title fits over half a page, and with no label cut off at the frame."""
+    figure.update_layout(font_family='"Source Sans", sans-serif', title_font_size=14)
+    return figure.update_traces(cliponaxis=False, selector={"type": "scatter"})
 
 
 def confusions(found: Sequence[Evaluation]) -> None:
@@ -69,4 +82,4 @@ def curves(versions: Sequence[ModelVersion]) -> None:
         figure = curve_figure(
             points, title=f"{version.name}, training run", measured_on=f"Data of the training run: {card.data}"
         )
-        st.plotly_chart(figure, theme=None, key=f"curve-{version.name}", config=QUIET)
+        st.plotly_chart(_dressed(figure), theme=None, key=f"curve-{version.name}", config=QUIET)

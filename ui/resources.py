@@ -11,7 +11,7 @@ import streamlit as st
 
 from lss_core import registry
 from lss_core.grading.pipeline import Grader
-from lss_core.registry import DefaultModel, ModelVersion
+from lss_core.registry import DefaultModel, ModelVersion, Stamp
 from lss_core.settings import Settings
 from lss_core.vocabulary import Refusal
 from ui.images import ImageStore
@@ -19,7 +19,6 @@ from ui.images import ImageStore
 log = logging.getLogger(__name__)
 RECONNECT_S = 120.0                             # as long as Streamlit keeps a session whose connection broke
 SWEEP_S = 20.0
-Stamp = tuple[tuple[str, int, int], ...]         # of files; see registry.files_stamp
 
 
 @st.cache_resource(show_spinner=False)

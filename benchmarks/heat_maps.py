@@ -227,12 +227,17 @@ def shuffled_from_the_heads(classifier: Classifier, seed: int) -> Iterator[tuple
 
 
 def _blocks(backbone: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """A backbone's parts from the input on, sequences of blocks one by one."""
+    """A backbone's parts from the input to its last feature map, sequences of blocks one by one."""
+    last = backbone.feature_info.module_name()[-1]  # type: ignore[union-attr, operator]
     for name, part in backbone.named_children():
-        if isinstance(part, nn.Sequential):
-            yield from ((f"{name}.{number}", block) for number, block in part.named_children())
-        else:
-            yield name, part
+        inner = part.named_children() if isinstance(part, nn.Sequential) else [("", part)]
+        for number, block in inner:
+            full = f"{name}.{number}" if number else name
+            yield full, block
+            if full == last:
+                return
+        if name == last:
+            return
 
 
 def _shuffle(module: nn.Module, rng: np.random.Generator) -> None:

@@ -42,7 +42,7 @@ def show(report: LevelReport, region: Region, graded_by: Graded) -> None:
     )
     st.markdown(f"**Grade {int(graded.grade)}, {graded.grade.label}.** {sentence}")
     if graded.doubts:
-        st.warning("\n".join(f"- {doubt}" for doubt in graded.doubts), icon=":material/warning:")
+        st.warning("\n\n".join(graded.doubts), icon=":material/warning:")
     st.html(STYLE + probability_bars(graded) + measures(graded, region))
     st.caption(
         f"Expected grade {graded.expected_grade:.2f} · region found with confidence {graded.detection_confidence:.0%}"

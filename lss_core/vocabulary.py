@@ -130,6 +130,11 @@ def measures_of(region: Region) -> tuple[str, ...]:
     return (SAC_AREA, CANAL_AP) if region is Region.CENTRAL_CANAL else (RECESS_HEIGHT,)
 
 
+def unit_of(measure_name: str) -> str:
+    """Unit of a measure, as it is printed."""
+    return "mm²" if measure_name == SAC_AREA else "mm"
+
+
 def grade_of_measure(measure_name: str, value: float) -> Grade:
     """Grade of a measurement: a value at a bound belongs to the milder side, except 2 mm of recess, which is severe."""
     normal, mild, moderate = GRADE_BOUNDS[measure_name]

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import replace
 
 import pytest
 from streamlit.runtime.context import ContextProxy, StreamlitCookies, StreamlitHeaders
@@ -137,3 +138,15 @@ def test_weights_that_took_the_place_of_those_that_graded_do_not_regrade_the_cas
     app.run()
     assert "weights of model v1 were replaced since this case was graded" in app.error[0].value
     assert case_of(app) == before
+
+
+def test_what_a_case_says_of_its_levels_follows_a_regrade():
+    app = opened()
+    before = case_of(app)
+    far = replace(view_of(before), boxes={Region.CENTRAL_CANAL: view_of(before).boxes[Region.CENTRAL_CANAL]})
+    assert not any("Not gradable" in note for note in before.result.notes)
+    app.session_state["regrade"] = far
+    after = case_of(checked(app.run()))
+    assert sum("Not gradable" in note and "recess" in note for note in after.result.notes) == 1
+    app.session_state["regrade"] = view_of(before)
+    assert case_of(checked(app.run())).result.notes == before.result.notes

@@ -12,6 +12,7 @@ from lss_core.training.imposed import (
     DOSES,
     SHAM_HU,
     ImposedCase,
+    evaluate_outlined,
     imposed_cases,
     imposed_figures,
     patch_volume,
@@ -20,6 +21,7 @@ from lss_core.training.imposed import (
 )
 from lss_core.training.outlined import NarrowedSource, OutlinedScan, narrowed_patch, read_outlined_scans
 from lss_core.vocabulary import SAC_AREA, LevelReport, Refusal, RegionGrade, grade_of_measure
+from tests.phantoms import marker_grader
 from tests.test_narrowing import CANAL, CENTRE, LEFT, PIXEL, RADIUS, REAL, drawn_scan, needs_real_ct
 
 
@@ -81,6 +83,14 @@ def test_an_honest_observer_passes_and_recesses_without_a_grade_are_counted(scan
     assert found["rise"] >= 1.0 and found["spearman_pooled"] >= 0.9 and abs(found["sham_share_of_rise"]) < 0.2
     refused = next(case for case in cases if case.family is Family.FACET_LEFT)
     assert refused.refused == len(DOSES) and all(np.isnan(refused.expected))
+
+
+def test_a_model_that_may_have_seen_the_scan_is_not_taken_for_one_that_did_not(scan, monkeypatch, tmp_path):
+    grader = PlainGrader()
+    grader.card = marker_grader().card                              # trained without leaving anything out
+    monkeypatch.setattr(Grader, "load", classmethod(lambda cls, version, **folders: grader))
+    with pytest.raises(Refusal, match="v1-without-drawn does not say"):
+        evaluate_outlined([scan], "v1", models=tmp_path, left_out=tmp_path)
 
 
 def case(**changes):

@@ -13,7 +13,7 @@ import numpy as np
 import streamlit as st
 
 from lss_core.grading.detector import Detection
-from lss_core.grading.pipeline import Grader, GradingResult, Located, result_as_json
+from lss_core.grading.pipeline import Grader, GradingResult, Located, notes_on, result_as_json
 from lss_core.imaging.volume import Volume
 from lss_core.vocabulary import Box, Grade, LevelReport, Refusal, Region
 from ui.access import Visitor
@@ -181,14 +181,21 @@ def _keep(case: Case, **more: object) -> Case:
 def _graded(
     by: Grader, result: GradingResult, volume: Volume, *, more_s: Mapping[str, float] | None = None
 ) -> Graded:
-    notes = tuple(dict.fromkeys([*volume.notes, *result.notes]))
-    result = replace(result, timings_s={**result.timings_s, **(more_s or {})}, notes=notes)
+    result = replace(
+        result, timings_s={**result.timings_s, **(more_s or {})}, notes=_all_notes(volume, result.levels)
+    )
     return Graded(result, _report(result, volume), str(by.card.calibration.get("measured_on", "")))
 
 
 def _with_level(graded: Graded, level: int, report: LevelReport, volume: Volume) -> Graded:
-    result = replace(graded.result, levels=_replaced(graded.result.levels, level, report))
+    levels = _replaced(graded.result.levels, level, report)
+    result = replace(graded.result, levels=levels, notes=_all_notes(volume, levels))
     return replace(graded, result=result, json=_report(result, volume))
+
+
+def _all_notes(volume: Volume, levels: Sequence[LevelReport]) -> tuple[str, ...]:
+    """Of the scan and of its levels as they are now."""
+    return tuple(dict.fromkeys([*volume.notes, *notes_on(volume, levels)]))
 
 
 def _replaced(values: Sequence[Item], index: int, value: Item) -> tuple[Item, ...]:

@@ -9,6 +9,7 @@ import streamlit as st
 
 from lss_core.registry import ModelVersion
 from lss_core.training.evaluation import Evaluation, PairedTest, Performance
+from lss_core.vocabulary import unit_of
 from ui import model_charts, model_failures, wording
 from ui.evaluations import CAUTIONS, KINDS, SETS, Measured, command, evaluated_sets, measured, p_value, parts, printed
 from ui.tables import table
@@ -170,7 +171,7 @@ def _measure_errors(found: Sequence[Evaluation]) -> None:
     for kind, title in KINDS.items():
         for each, part in parts(found, kind):
             for name, error in part.measures.items():
-                unit = f" {wording.UNITS[name]}"
+                unit = f" {unit_of(name)}"
                 rows.append([
                     f"{title}, {wording.MEASURE_NAMES[name]}", html.escape(each.model_version), str(error.regions),
                     *[printed(value, digits=2, unit=unit) for value in (

@@ -14,12 +14,12 @@ from lss_core.vocabulary import (
     Region,
     RegionGrade,
     grade_of_measure,
+    unit_of,
 )
 
 MEASURE_NAMES = {
     SAC_AREA: "dural sac area", CANAL_AP: "canal front-to-back diameter", RECESS_HEIGHT: "lateral recess height"
 }
-UNITS = {SAC_AREA: "mm²", CANAL_AP: "mm", RECESS_HEIGHT: "mm"}
 DECIMALS = {SAC_AREA: 0, CANAL_AP: 1, RECESS_HEIGHT: 1}
 BOUND_SOURCES = {SAC_AREA: "Schonstrom, Hamanishi, NORDSTEN", RECESS_HEIGHT: "Ciric 1980"}
 NOT_CALIBRATED = (
@@ -71,7 +71,7 @@ def measure_in_words(name: str, value: float) -> str:
         grade = grade_of_measure(name, value)
         while grade_of_measure(name, round(value, digits)) is not grade:
             digits += 1
-    return f"{value:.{digits}f} {UNITS[name]}"
+    return f"{value:.{digits}f} {unit_of(name)}"
 
 
 def bounds_in_words(name: str) -> str:
@@ -83,6 +83,6 @@ def bounds_in_words(name: str) -> str:
     severe = f"severe below {moderate}" if name == SAC_AREA else f"severe at {moderate} or less"
     between = f"moderate from {moderate}" if name == SAC_AREA else f"moderate above {moderate}"
     return (
-        f"Published bounds ({BOUND_SOURCES[name]}), in {UNITS[name]}: normal from {normal}, mild from {mild}, "
+        f"Published bounds ({BOUND_SOURCES[name]}), in {unit_of(name)}: normal from {normal}, mild from {mild}, "
         f"{between}, {severe}."
     )

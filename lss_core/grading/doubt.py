@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 
 from lss_core.grading.classifier import ClassifierConfig, CropGrade, crop_stack, is_recess
-from lss_core.vocabulary import CANAL_AP, Grade, Region, measure_of
+from lss_core.vocabulary import RECESS_HEIGHT, SAC_AREA, Grade, Region, measure_of, unit_of
 
 VIEW_SHIFTS_MM = ((0.0, 0.0), (1.0, -1.0), (-1.0, 1.0))     # (rows, columns)
 MIRRORED_VIEW = 1                                           # of canals; recesses have a side
 HEADS_APART = 0.75                                          # grades between the two heads that are worth a doubt
 LEAST_GRADABLE = 0.5                                        # mean probability over the views
 KINDS = ("central_canal", "lateral_recess")
-NAMES = {"dural_sac_area_mm2": "sac area", CANAL_AP: "canal AP diameter", "lateral_recess_height_mm": "recess height"}
+NAMES = {SAC_AREA: "sac area", RECESS_HEIGHT: "recess height"}       # of the grading measures
 
 
 @dataclass(frozen=True)
@@ -121,9 +121,8 @@ def _doubts(views: Sequence[CropGrade], region: Region, measures: Mapping[str, f
     measured = float(np.mean([view.measured_expected for view in views]))
     if measures and abs(shape - measured) >= HEADS_APART:
         name = measure_of(region)
-        unit = "mm²" if name.endswith("mm2") else "mm"
         doubts.append(
             f"The grade and the measurement disagree: by its appearance grade {shape:.1f}, by its {NAMES[name]} "
-            f"({measures[name]:.1f} {unit}) grade {measured:.1f}."
+            f"({measures[name]:.1f} {unit_of(name)}) grade {measured:.1f}."
         )
     return doubts

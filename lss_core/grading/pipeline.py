@@ -139,7 +139,7 @@ class Grader:
         return GradingResult(
             levels=levels, series_uid=volume.series_uid, model_version=self.version, weights_sha256=self.weights_sha256,
             timings_s={"read": 0.0, "locate": found - started, "grade": time.perf_counter() - found, "explain": 0.0},
-            notes=tuple(_notes(volume, levels)), provenance=_provenance(self.card),
+            notes=tuple(notes_on(volume, levels)), provenance=_provenance(self.card),
             set_coverage=None if self._calibration is None else self._calibration.coverage,
         )
 
@@ -344,7 +344,8 @@ def _provenance(card: Card) -> str:
     return f"Model {card.name} was trained on {what}; how well it grades patients is not known."
 
 
-def _notes(volume: Volume, levels: Sequence[LevelReport]) -> Iterable[str]:
+def notes_on(volume: Volume, levels: Sequence[LevelReport]) -> Iterable[str]:
+    """What the reader of these levels should know, a sentence each."""
     if all(report.level is None for report in levels):
         yield "The level of the discs is unknown: the sacrum, from which levels are counted, is not recognised in view."
     missing = [f"{report.level or 'slice ' + str(report.slice_index + 1)}: {region.label.lower()}"

@@ -21,6 +21,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter, gaussian_filter1d, map_coordinates
 
 from lss_core.imaging.volume import Volume
+from lss_core.simulation.truth import SIDES
 from lss_core.vocabulary import CANAL_AP, RECESS_HEIGHT, SAC_AREA, DiscLevel, Region
 
 U_MM = np.arange(-20.0, 20.01, 0.4)         # columns, to the patient's left of the canal's centre
@@ -32,7 +33,6 @@ RECESS_BEHIND_MM = 3.0                      # how far a recess's centre lies beh
 DEEP_FRONT_MM, DEEP_BACK_MM = 11.0, 7.0     # how deep behind a wall tissue is stretched
 FADE_MM = 8.0                               # along the spine
 LEAST_GAP_MM = 0.15                         # between the walls of a closed column
-SIDES = {Region.LEFT_LATERAL_RECESS: 1.0, Region.RIGHT_LATERAL_RECESS: -1.0}
 
 
 class Family(StrEnum):
@@ -337,9 +337,14 @@ def narrowed_level(level: Level, family: Family, strength_mm: float) -> dict[int
     out = {}
     for index, (walls, position) in _placed(level).items():
         front, back = encroachment(family, walls)
-        fading = strength_mm * float(np.exp(-((position / FADE_MM) ** 4)))
-        out[index] = narrowed_walls(walls, fading * front, fading * back)
+        here = strength_mm * _fading(position)
+        out[index] = narrowed_walls(walls, here * front, here * back)
     return out
+
+
+def _fading(distance_mm: float) -> float:
+    """Share of the strength that is left at this distance from the disc."""
+    return float(np.exp(-((distance_mm / FADE_MM) ** 4)))
 
 
 def _placed(level: Level) -> dict[int, tuple[Walls, float]]:
@@ -354,7 +359,7 @@ def strength_for(level: Level, family: Family, region: Region, wanted: float, *,
     name = SAC_AREA if region is Region.CENTRAL_CANAL else RECESS_HEIGHT
     walls, position = _placed(level)[slice_index]
     front, back = encroachment(family, walls)
-    fading = float(np.exp(-((position / FADE_MM) ** 4)))
+    fading = _fading(position)
 
     def measure(strength: float) -> float:
         moved = narrowed_walls(walls, strength * fading * front, strength * fading * back)

@@ -8,10 +8,9 @@ import plotly.graph_objects as go
 
 from lss_core.figures import ForestRow, bland_altman_figure, confusion_figure, forest_figure, reliability_figure
 from lss_core.training.evaluation import Evaluation, Performance
-from lss_core.vocabulary import CANAL_AP, RECESS_HEIGHT, SAC_AREA
+from lss_core.vocabulary import CANAL_AP, RECESS_HEIGHT, SAC_AREA, unit_of
 
-MEASURES = {SAC_AREA: ("dural sac area", "mm²"), CANAL_AP: ("canal AP diameter", "mm"),
-            RECESS_HEIGHT: ("lateral recess height", "mm")}
+MEASURES = {SAC_AREA: "dural sac area", CANAL_AP: "canal AP diameter", RECESS_HEIGHT: "lateral recess height"}
 
 
 def figures_of(evaluation: Evaluation, part: Performance, *, label: str) -> Mapping[str, go.Figure]:
@@ -33,9 +32,8 @@ def figures_of(evaluation: Evaluation, part: Performance, *, label: str) -> Mapp
         ),
     }
     for measure, error in part.measures.items():
-        what, unit = MEASURES[measure]
         figures[measure] = bland_altman_figure(
             error.points, bias=error.bias, lower=error.lower_limit, upper=error.upper_limit, regions=error.regions,
-            unit=unit, title=f"{name}, {what}", measured_on=measured_on,
+            unit=unit_of(measure), title=f"{name}, {MEASURES[measure]}", measured_on=measured_on,
         )
     return figures

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from lss_core.training.evaluation import Evaluation, PairedTest, Performance, Rates
-from lss_core.vocabulary import SAC_AREA
+from lss_core.vocabulary import unit_of
 
 KINDS = {"central": "central canal", "recess": "lateral recess"}
 
@@ -58,11 +58,6 @@ def _measure_lines(part: Performance) -> Iterator[str]:
         yield f"  {name}: {error.regions} regions; |error| median {error.median_absolute.value:.2f} {unit}, " \
               f"90 % within {error.p90_absolute.value:.2f} {unit}; bias {error.bias.value:+.2f} {unit}, " \
               f"limits of agreement {error.lower_limit.value:+.2f} to {error.upper_limit.value:+.2f} {unit}"
-
-
-def unit_of(measure: str) -> str:
-    """Of a measure, by its name."""
-    return "mm²" if measure == SAC_AREA else "mm"
 
 
 def _grade_lines(part: Rates) -> Iterator[str]:

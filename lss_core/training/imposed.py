@@ -71,7 +71,11 @@ def evaluate_outlined(
         graders = {
             scan.name: Grader.load(f"{version}-without-{scan.name}", models=left_out, locators=models) for scan in scans
         }
-        seen = f"each scan by a model of {version}'s recipe, trained for fewer steps, that never saw it"
+        for scan in scans:
+            if graders[scan.name].card.training.get("without") != scan.name:
+                raise Refusal(f"The card of {version}-without-{scan.name} does not say that it was trained without it.")
+        steps = sorted({int(grader.card.training["steps_done"]) for grader in graders.values()})
+        seen = f"each scan by a model that never saw it, trained for {' to '.join(map(str, steps))} steps"
     names = ", ".join(scan.name for scan in scans)
     imposed = imposed_figures(list(imposed_cases(scans, graders)))
     return {
@@ -116,10 +120,9 @@ def imposed_cases(scans: Sequence[OutlinedScan], graders: Mapping[str, Grader]) 
         grade = _grading(graders[scan.name])
         for level in scan.levels:
             for family in Family:
-                for region in graded_regions(family)[:1]:
-                    case = _case(scan, level, family, region, grade)
-                    if case is not None:
-                        yield case
+                case = _case(scan, level, family, graded_regions(family)[0], grade)
+                if case is not None:
+                    yield case
 
 
 def _case(scan: OutlinedScan, level: Level, family: Family, region: Region, grade: Grading) -> ImposedCase | None:

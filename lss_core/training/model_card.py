@@ -16,7 +16,7 @@ from lss_core.training.evaluation import Evaluation, PairedTest, Performance, Ra
 from lss_core.training.evaluation_figures import MEASURES, figures_of
 from lss_core.training.evaluation_text import KINDS
 from lss_core.training.failures import Failure
-from lss_core.vocabulary import RESEARCH_USE, Grade
+from lss_core.vocabulary import RESEARCH_USE, Grade, unit_of
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1c1c1c; max-width: 1080px; margin: 0 auto; padding: 0 16px 48px; }
@@ -220,7 +220,7 @@ def _level_rows(part: Performance) -> Rows:
 
 def _measure_rows(part: Performance) -> Rows:
     return [
-        [f"{MEASURES[name][0]} ({MEASURES[name][1]})", str(error.regions), str(error.median_absolute),
+        [f"{MEASURES[name]} ({unit_of(name)})", str(error.regions), str(error.median_absolute),
          str(error.p90_absolute), str(error.bias), f"{error.lower_limit} to {error.upper_limit}"]
         for name, error in part.measures.items()
     ]

@@ -21,23 +21,29 @@ class Settings:
     data: Path = ROOT / "data"              # what the installation keeps: its settings file and its logs
     models: Path = ROOT / "models"          # weights and cards
     runs: Path = ROOT / "runs"              # evaluations with the pictures of their failures; absent in a clone
+    database_url: str = f"sqlite:///{ROOT / 'data' / 'studies.sqlite'}"     # SQLite in the data folder, or PostgreSQL
+    image_store: str = str(ROOT / "data" / "images")    # folder or fsspec address (s3://...) of de-identified scans
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
-        """Read LSS_MODEL, LSS_IMAGE_LIFETIME_S, LSS_IMAGE_MEMORY_MIB, LSS_DATA, LSS_MODELS and LSS_RUNS.
+        """Read LSS_MODEL, LSS_IMAGE_LIFETIME_S, LSS_IMAGE_MEMORY_MIB, LSS_DATA, LSS_MODELS, LSS_RUNS, DATABASE_URL and
+        LSS_IMAGES.
 
         Raises:
             ValueError: a number is not a positive number.
         """
+        data = _folder(environment, "LSS_DATA", cls.data)
         return cls(
             model_version=environment.get("LSS_MODEL") or None,
             image_lifetime_s=_positive(environment, "LSS_IMAGE_LIFETIME_S", cls.image_lifetime_s),
             image_memory_bytes=int(
                 _positive(environment, "LSS_IMAGE_MEMORY_MIB", cls.image_memory_bytes / MIB) * MIB
             ),
-            data=_folder(environment, "LSS_DATA", cls.data),
+            data=data,
             models=_folder(environment, "LSS_MODELS", cls.models),
             runs=_folder(environment, "LSS_RUNS", cls.runs),
+            database_url=environment.get("DATABASE_URL") or f"sqlite:///{data / 'studies.sqlite'}",
+            image_store=environment.get("LSS_IMAGES") or str(data / "images"),
         )
 
 

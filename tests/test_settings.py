@@ -16,14 +16,22 @@ def test_an_empty_environment_gives_the_defaults():
 def test_the_environment_changes_what_it_names():
     environment = {
         "LSS_MODEL": "v2", "LSS_IMAGE_LIFETIME_S": "60", "LSS_IMAGE_MEMORY_MIB": "100", "LSS_DATA": "/srv/lss",
-        "LSS_MODELS": "/srv/models", "LSS_RUNS": "/srv/runs",
+        "LSS_MODELS": "/srv/models", "LSS_RUNS": "/srv/runs", "DATABASE_URL": "postgresql://lss@db/lss",
+        "LSS_IMAGES": "s3://scans",
     }
     assert Settings.from_environment(environment) == Settings(
-        "v2", 60.0, 100 * MIB, data=Path("/srv/lss"), models=Path("/srv/models"), runs=Path("/srv/runs")
+        "v2", 60.0, 100 * MIB, data=Path("/srv/lss"), models=Path("/srv/models"), runs=Path("/srv/runs"),
+        database_url="postgresql://lss@db/lss", image_store="s3://scans",
     )
 
 
-@pytest.mark.parametrize("name", ["LSS_MODEL", "LSS_DATA", "LSS_MODELS", "LSS_RUNS"])
+def test_the_studies_lie_in_the_data_folder_unless_said_otherwise():
+    settings = Settings.from_environment({"LSS_DATA": "/srv/lss"})
+    assert settings.database_url == "sqlite:////srv/lss/studies.sqlite"
+    assert settings.image_store == "/srv/lss/images"
+
+
+@pytest.mark.parametrize("name", ["LSS_MODEL", "LSS_DATA", "LSS_MODELS", "LSS_RUNS", "DATABASE_URL", "LSS_IMAGES"])
 def test_an_empty_text_is_no_setting(name):
     assert Settings.from_environment({name: ""}) == Settings()
 

@@ -1,0 +1,1 @@
+"""The reader study: people, protocol, reading, audit. Runs without torch."""

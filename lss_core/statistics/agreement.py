@@ -1,17 +1,58 @@
 """Agreement of two raters on ordered categories, from square matrices [..., reference, rating].
 
-Leading axes are separate matrices (clusters, resamples). What is not defined is NaN.
+Leading axes are separate matrices (clusters, resamples). There what is not defined is NaN, so that a bootstrap can
+count it; functions that return an `Agreement` say the reason.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
+from scipy.stats import norm
+
+from lss_core.statistics.estimate import Estimate, without_figure
+from lss_core.statistics.influence import clusters_of, from_influence, from_variance
 
 # A float for a single matrix, an array [...] for several: numpy's types do not tell the two apart.
 PerMatrix = Any
+# A name of `agreement_weights`, or the weights themselves [K, K].
+Weights = str | np.ndarray
+
+POWERS = {"none": 0, "linear": 1, "quadratic": 2}
+ONE_CATEGORY = "all ratings are of one category, so that chance alone agrees fully"
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """A coefficient of agreement beyond chance, (observed - chance) / (1 - chance).
+
+    Attributes:
+        observed: Weighted share of agreeing pairs of ratings.
+        chance: What the coefficient expects of it by chance.
+        standard_error: Of the coefficient; NaN where the estimate says why it has no figure or no interval.
+        null_error: Standard error if the raters agreed by chance alone; None where the literature gives none.
+    """
+
+    estimate: Estimate
+    observed: float
+    chance: float
+    standard_error: float
+    null_error: float | None = None
+
+    @property
+    def z(self) -> float | None:
+        """The coefficient over its null standard error, the test of agreement beyond chance; None without one."""
+        return self.estimate.value / self.null_error if self.null_error else None
+
+    @property
+    def p_value(self) -> float | None:
+        """Two-sided p-value of `z`."""
+        return None if self.z is None else float(2 * norm.sf(abs(self.z)))
 
 
 def confusion_matrix(reference: Sequence[int], rating: Sequence[int], *, categories: Sequence[int]) -> np.ndarray:
@@ -26,19 +67,36 @@ def confusion_by_cluster(
     """Counts [cluster, reference, rating], clusters in sorted order: flattened, the sums for `bootstrap_sums`.
 
     Raises:
-        ValueError: a value outside the declared categories, or lengths that differ.
+        ValueError: a value outside the declared categories or missing, or lengths that differ.
     """
     if not len(reference) == len(rating) == len(clusters):
         raise ValueError(f"{len(reference)} references, {len(rating)} ratings, {len(clusters)} clusters: not as many.")
-    place = {category: k for k, category in enumerate(categories)}
-    undeclared = {int(each) for each in (*reference, *rating) if each not in place}
-    if undeclared:
-        raise ValueError(f"Categories {sorted(undeclared)}: only {list(categories)} are declared.")
+    rows, columns = coded(reference, categories), coded(rating, categories)
+    if (rows < 0).any() or (columns < 0).any():
+        raise ValueError("A rating is missing: leave the case out and report it.")
     names, cluster = np.unique(np.asarray(clusters), return_inverse=True)
-    counts = np.zeros((len(names), len(place), len(place)))
-    for cell in zip(cluster, (place[each] for each in reference), (place[each] for each in rating), strict=True):
-        counts[cell] += 1
+    counts = np.zeros((len(names), len(categories), len(categories)))
+    np.add.at(counts, (cluster, rows, columns), 1)
     return counts
+
+
+def coded(ratings: ArrayLike, categories: Sequence[int]) -> np.ndarray:
+    """Places of ratings among the declared categories, -1 where a rating is missing (NaN or None).
+
+    Raises:
+        ValueError: a category declared twice, or a rating that is not declared.
+    """
+    declared, values = np.asarray(list(categories), float), np.asarray(ratings, float)
+    if len(np.unique(declared)) < len(declared):
+        raise ValueError(f"Categories {list(categories)}: each may be declared once.")
+    order = np.argsort(declared)
+    place = order[np.minimum(np.searchsorted(declared[order], values), len(order) - 1)]
+    missing = np.isnan(values)
+    unknown = ~missing & (declared[place] != values)
+    if unknown.any():
+        found = [int(each) if each == int(each) else float(each) for each in np.unique(values[unknown])]
+        raise ValueError(f"Categories {found}: only {list(categories)} are declared.")
+    return np.where(missing, -1, place)
 
 
 def weighted_kappa(matrix: np.ndarray, *, power: int = 2) -> PerMatrix:
@@ -52,11 +110,100 @@ def weighted_kappa(matrix: np.ndarray, *, power: int = 2) -> PerMatrix:
         1 for perfect agreement, 0 for what chance gives; NaN where chance alone already agrees fully (a single
         category in use) or the matrix is empty.
     """
-    matrix = checked(matrix)
-    weights = _disagreement(matrix.shape[-1], power)
-    chance = matrix.sum(axis=-1)[..., :, None] * matrix.sum(axis=-2)[..., None, :]
-    total = matrix.sum(axis=(-2, -1))
-    return per_matrix(1 - ratio((weights * matrix).sum(axis=(-2, -1)) * total, (weights * chance).sum(axis=(-2, -1))))
+    return _kappa(checked(matrix), _disagreement(np.shape(matrix)[-1], power))
+
+
+def _kappa(matrix: np.ndarray, disagreement: np.ndarray) -> PerMatrix:
+    chance = ((matrix.sum(axis=-1) @ disagreement) * matrix.sum(axis=-2)).sum(axis=-1)
+    return per_matrix(1 - ratio((disagreement * matrix).sum(axis=(-2, -1)) * matrix.sum(axis=(-2, -1)), chance))
+
+
+def cohen_kappa(matrix: np.ndarray, *, weights: Weights = "none", confidence: float = 0.95) -> Agreement:
+    """Cohen's kappa of one matrix of counts [K, K] with its standard errors, over all declared categories.
+
+    kappa = (Po - Pe) / (1 - Pe) with Po = sum w p and Pe = sum w p_k. p_.l. Variances by Fleiss, Cohen and Everitt
+    (Psychol. Bull. 1969;72:323-327); the interval is the normal one, cut at -1 and 1. It takes the cases for
+    independent: for regions of patients see `kappa_of_pairs`.
+
+    Example:
+        A published table of 200 cases (Fleiss, Cohen and Everitt 1969):
+
+        >>> print(cohen_kappa(np.array([[106, 10, 4], [22, 28, 10], [2, 12, 6]])).estimate)
+        0.429 (0.323-0.534)
+
+    Args:
+        weights: As in `agreement_weights`.
+
+    Returns:
+        Undefined where no case is counted or all ratings are of one category; without an interval where the estimated
+        variance is zero, as for perfect agreement.
+    """
+    matrix = _single(matrix)
+    table, n = agreement_weights(len(matrix), weights), int(matrix.sum())
+    method = f"Cohen's kappa, {_name(weights)}, Fleiss-Cohen-Everitt"
+    parts = kappa_scores(matrix, table)
+    if isinstance(parts, str):
+        return undefined_agreement(parts, n=n, method=method)
+    kappa, observed, chance, scores = parts
+    share = matrix / matrix.sum()
+    variance = float((share * scores**2).sum()) / n
+    estimate, error = from_variance(kappa, variance, n=n, method=method, confidence=confidence)
+    return Agreement(estimate, observed, chance, error, math.sqrt(_null_variance(share, table) / n))
+
+
+def kappa_of_pairs(
+    first: ArrayLike, second: ArrayLike, *, categories: Sequence[int], weights: Weights = "none",
+    clusters: ArrayLike | None = None, confidence: float = 0.95,
+) -> Agreement:
+    """`cohen_kappa` of two raters' ratings of the same cases; cases that either left out do not count.
+
+    Where clusters are given (the patients of regions), the standard error is the robust one that sums each case's
+    influence on kappa within clusters, after Yang and Zhou (Stat. Med. 2014;33:2612-2633), and the interval is
+    Student's; `n` then counts the clusters, and there is no null standard error.
+    """
+    a, b = coded(first, categories), coded(second, categories)
+    if a.shape != b.shape or a.ndim != 1:
+        raise ValueError(f"{a.shape} first and {b.shape} second ratings: one of each per case is needed.")
+    both = (a >= 0) & (b >= 0)
+    matrix = np.zeros((len(categories), len(categories)))
+    np.add.at(matrix, (a[both], b[both]), 1)
+    if clusters is None:
+        return cohen_kappa(matrix, weights=weights, confidence=confidence)
+    parts = kappa_scores(matrix, agreement_weights(len(matrix), weights))
+    method = f"Cohen's kappa, {_name(weights)}, clustered"
+    member = clusters_of(clusters, len(a))[both]
+    if isinstance(parts, str):
+        return undefined_agreement(parts, n=len(np.unique(member)), method=method)
+    kappa, observed, chance, scores = parts
+    influence = scores[a[both], b[both]] / both.sum()
+    estimate, error = from_influence(kappa, influence, member, method=method, confidence=confidence)
+    return Agreement(estimate, observed, chance, error)
+
+
+def kappa_scores(matrix: np.ndarray, weights: np.ndarray) -> tuple[float, float, float, np.ndarray] | str:
+    """(kappa, observed, chance, influence [K, K] of a case in each cell on kappa), or why they are undefined.
+
+    The influences sum to 0 over the cases; their mean square over n is Fleiss, Cohen and Everitt's variance.
+    """
+    if not matrix.any():
+        return "no case"
+    share = matrix / matrix.sum()
+    of_rows, of_columns = share.sum(axis=0) @ weights.T, share.sum(axis=1) @ weights
+    observed, chance = float((weights * share).sum()), float(share.sum(axis=1) @ of_rows)
+    beyond = float(share.sum(axis=1) @ (1 - weights) @ share.sum(axis=0))
+    if beyond == 0:
+        return ONE_CATEGORY
+    kappa = 1 - float(((1 - weights) * share).sum()) / beyond
+    spread = of_rows[:, None] + of_columns - 2 * chance
+    return kappa, observed, chance, (weights - chance - (1 - kappa) * spread) / beyond - kappa
+
+
+def _null_variance(share: np.ndarray, weights: np.ndarray) -> float:
+    rows, columns = share.sum(axis=1), share.sum(axis=0)
+    by_chance = np.outer(rows, columns)
+    chance = float((weights * by_chance).sum())
+    apart = weights - (weights @ columns)[:, None] - rows @ weights
+    return (float((by_chance * apart**2).sum()) - chance**2) / float(((1 - weights) * by_chance).sum()) ** 2
 
 
 def gwet_ac(matrix: np.ndarray, *, power: int = 0) -> PerMatrix:
@@ -82,9 +229,63 @@ def gwet_ac(matrix: np.ndarray, *, power: int = 0) -> PerMatrix:
     return per_matrix(((weights * share).sum(axis=(-2, -1)) - chance) / (1 - chance))
 
 
+def agreement_weights(categories: int, weights: Weights = "none") -> np.ndarray:
+    """Agreement [K, K] that a pair of categories counts for: 1 on the diagonal, 0 for the farthest apart.
+
+    Args:
+        weights: "none" (only equal categories agree), "linear", "quadratic", "ordinal" (Gwet 2014, ch. 3: from the
+            number of pairs of categories between the two), or the weights themselves, symmetric with 1 on the
+            diagonal and at most 1.
+
+    Raises:
+        ValueError: fewer than two categories, or weights that are not of this kind.
+    """
+    if categories < 2:
+        raise ValueError(f"{categories} declared categories: agreement needs at least two.")
+    if isinstance(weights, str):
+        return _named_weights(categories, weights)
+    table = np.asarray(weights, float)
+    if table.shape != (categories, categories):
+        raise ValueError(f"Weights of shape {table.shape}: [{categories}, {categories}] is needed.")
+    if not ((table == table.T).all() and (np.diagonal(table) == 1).all() and (table <= 1).all()):
+        raise ValueError(f"Weights {table.tolist()}: symmetric, 1 on the diagonal and at most 1 is needed.")
+    if (table == 1).all():
+        raise ValueError("Weights of 1 everywhere: no disagreement would count.")
+    return table
+
+
+def _named_weights(categories: int, name: str) -> np.ndarray:
+    if name == "ordinal":
+        steps = _disagreement(categories, 1)
+        return 1 - steps * (steps + 1) / (categories * (categories - 1))
+    if name not in POWERS:
+        raise ValueError(f'Weights "{name}": "none", "linear", "quadratic", "ordinal" or a table are known.')
+    return 1 - _disagreement(categories, POWERS[name]) / (categories - 1) ** POWERS[name]
+
+
+def _name(weights: Weights) -> str:
+    if not isinstance(weights, str):
+        return "own weights"
+    return "unweighted" if weights == "none" else f"{weights} weights"
+
+
 def _disagreement(categories: int, power: int) -> np.ndarray:
     steps = np.abs(np.subtract.outer(np.arange(categories), np.arange(categories))).astype(float)
     return (steps > 0).astype(float) if power == 0 else steps**power
+
+
+def undefined_agreement(reason: str, *, n: int, method: str) -> Agreement:
+    """A coefficient that these ratings do not define."""
+    return Agreement(without_figure(reason, n=n, method=method), math.nan, math.nan, math.nan)
+
+
+def _single(matrix: np.ndarray) -> np.ndarray:
+    matrix = checked(matrix)
+    if matrix.ndim != 2:
+        raise ValueError(f"Matrix of shape {matrix.shape}: a single one [K, K] is needed.")
+    if (matrix != np.round(matrix)).any():
+        raise ValueError("The matrix holds fractions: standard errors need counts of cases.")
+    return matrix
 
 
 def checked(matrix: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import CheckConstraint, DateTime, Index, Text, TypeDecorator, UniqueConstraint
 from sqlalchemy.orm import registry
@@ -68,12 +69,12 @@ class Arm(StrEnum):
     AIDED = "aided"             # the model's grades are shown
 
 
-def _id() -> int | None:
+def _id() -> Any:
     return Field(default=None, primary_key=True)
 
 
-def _moment(*, nullable: bool = False) -> datetime | None:
-    return Field(default=None, sa_type=UtcDateTime, nullable=nullable)     # type: ignore[arg-type]
+def _moment(*, nullable: bool = False) -> Any:
+    return Field(default=None, sa_type=UtcDateTime, nullable=nullable)
 
 
 class Account(Table, table=True):

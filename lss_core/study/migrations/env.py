@@ -1,5 +1,7 @@
 """Alembic's entry: runs migrations on the connection it is handed, or on DATABASE_URL from the command line."""
 
+from typing import Literal
+
 from alembic import context
 
 from lss_core.settings import Settings
@@ -7,7 +9,7 @@ from lss_core.study.connection import connect
 from lss_core.study.database import Table, UtcDateTime
 
 
-def render_type(kind: str, value: object, _) -> str | bool:
+def render_type(kind: str, value: object, _) -> str | Literal[False]:
     """Types as plain SQL ones: a migration must not change when the software does."""
     if kind == "type" and isinstance(value, UtcDateTime):
         return "sa.DateTime(timezone=True)"

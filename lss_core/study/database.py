@@ -208,9 +208,12 @@ class ModelOutput(Table, table=True):
     p1: float | None = None
     p2: float | None = None
     p3: float | None = None
-    box: str = ""                                       # JSON [row0, col0, row1, col1] in pixels of the slice
+    slice_index: int | None = None                      # of the stored volume, on which it was graded
+    box: str = ""                                       # JSON [row0, col0, row1, col1] in pixels of that slice
+    measure: float | None = None                        # mm2 or mm, the measure that grades the region
     not_gradable: str = ""                              # the reason, where grade is null
     heat_map_key: str = ""                              # in the image store; "" where none was made
+    heat_map_box: str = ""                              # JSON, the box that the heat map covers
     added_at: datetime = _moment()
 
 

@@ -1,13 +1,9 @@
-import csv
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from scipy.stats import norm
+from scipy.stats import norm, t
 from sklearn.metrics import (
     accuracy_score,
     balanced_accuracy_score,
@@ -18,7 +14,9 @@ from sklearn.metrics import (
 )
 
 from lss_core.statistics.accuracy import (
+    ChiSquare,
     accuracy,
+    agresti_coull,
     auc,
     auc_interval,
     auc_interval_clustered,
@@ -26,9 +24,12 @@ from lss_core.statistics.accuracy import (
     bowker,
     class_rates,
     clustered_mcnemar,
+    cochran_q,
     compare_auc,
+    compare_auc_unpaired,
     compare_paired_accuracy,
     cut_rates,
+    cut_values,
     delong,
     holm,
     macro_f1,
@@ -38,9 +39,6 @@ from lss_core.statistics.accuracy import (
 )
 from lss_core.statistics.agreement import confusion_matrix
 from lss_core.statistics.estimate import bootstrap_by_cluster, bootstrap_sums, wilson_interval
-
-CASES = Path(__file__).parents[1] / ".." / "shared" / "statistics_cases"
-needs_cases = pytest.mark.skipif(not CASES.is_dir(), reason="../shared/statistics_cases is not here")
 
 # Glands free of disease that PET and SPECT called so, by patient: only PET right, only SPECT right (Obuchowski 1998).
 THYROIDS = (np.array([0, 0, 0, 0, 0, 0, 0, 0, 1] + [0] * 12),
@@ -55,20 +53,14 @@ PSYCHIATRISTS = (
 SLIDES = {True: [(0, 0, 1, 3), (16, 6, 3, 10), (5, 1, 2, 11), (6, 0, 4, 6)],
           False: [(10, 0, 0, 0), (25, 2, 0, 0), (18, 2, 0, 0), (21, 2, 1, 0)]}
 
+# Nine cases by four raters, right or wrong (R CVST, in statsmodels).
+NINE = [[1, 0, 1, 1], [0, 1, 1, 1], [1, 1, 1, 0], [0, 1, 0, 0], [0, 1, 0, 0], [1, 0, 1, 0], [0, 1, 0, 0], [1, 1, 1, 1],
+        [0, 1, 0, 0]]
+
 unhurried = settings(deadline=None)          # the machine may be busy
 counts = arrays(int, (4, 4), elements=st.integers(0, 30))
 rated = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40)
 scored = st.lists(st.tuples(st.integers(0, 6), st.booleans(), st.integers(0, 4)), min_size=6, max_size=40)
-
-
-def published(case):
-    """{figure: (value, tolerance)} of a case."""
-    figures = json.loads((CASES / case / "expected.json").read_text())["expected"]
-    return {each["id"]: pytest.approx(each["value"], abs=each["tol"]) for each in figures}
-
-
-def rows_of(path):
-    return list(csv.DictReader(path.read_text().splitlines()))
 
 
 def mitoses():
@@ -111,6 +103,9 @@ def test_rates_equal_those_of_scikit_learn_over_the_declared_grades(pairs):
         truth, call = np.greater_equal(reference, cut), np.greater_equal(rating, cut)
         theirs = recall_score(truth, call, zero_division=np.nan), recall_score(~truth, ~call, zero_division=np.nan)
         assert cut_rates(matrix, cut) == pytest.approx(theirs, nan_ok=True)
+        theirs = (precision_score(truth, call, zero_division=np.nan),
+                  precision_score(~truth, ~call, zero_division=np.nan))
+        assert cut_values(matrix, cut) == pytest.approx(theirs, nan_ok=True)
 
 
 def test_known_rates():
@@ -119,6 +114,8 @@ def test_known_rates():
     assert off_by(matrix, 0) == 1 and off_by(matrix, 1) == 12 / 40 and off_by(matrix, 2) == 1 / 40
     assert class_rates(matrix, 3) == pytest.approx((9 / 10, 27 / 30, 9 / 12, 27 / 28))
     assert cut_rates(matrix, 2) == pytest.approx((17 / 20, 17 / 20))
+    assert cut_values(matrix, 2) == pytest.approx((17 / 20, 17 / 20))
+    assert cut_values(matrix, 3) == class_rates(matrix, 3)[2:]
 
 
 @unhurried
@@ -171,43 +168,6 @@ def test_bootstrap_of_independent_cases_agrees_with_the_binomial():
     severe = bootstrap_sums(cells, lambda total: cut_rates(total.reshape(-1, 4, 4), 2)[0])
     wilson = wilson_interval(round(severe.value * (reference >= 2).sum()), int((reference >= 2).sum()))
     assert (severe.high - severe.low) / (wilson.high - wilson.low) == pytest.approx(1, abs=0.1)
-
-
-@needs_cases
-def test_published_areas_of_asah():
-    """113 patients with subarachnoid haemorrhage (Turck et al. 2010), as pROC computes them."""
-    expected, rows = published("auc_delong_asah"), rows_of(CASES / "auc_delong_asah" / "data.csv")
-    names = ("wfns", "ndka", "s100b")
-    scores = np.array([[float(row[name]) for row in rows] for name in names])
-    poor = np.array([row["outcome"] == "Poor" for row in rows])
-    areas, covariance = delong(scores, poor)
-    for k, name in enumerate(names):
-        assert areas[k] == expected[f"auc.{name}"] and covariance[k, k] == expected[f"var.{name}"]
-        assert auc(scores[k], poor) == expected[f"auc.{name}"]
-    assert [covariance[0, 1], covariance[1, 2], covariance[2, 0]] == [
-        expected[f"cov.{pair}"] for pair in ("wfns_ndka", "ndka_s100b", "s100b_wfns")]
-    ndka = auc_interval(scores[1], poor)
-    assert ndka.low == expected["ci95_low.ndka"] and ndka.high == expected["ci95_high.ndka"] and ndka.n == 113
-    for a, b in ((0, 2), (0, 1), (1, 2)):
-        result, pair = compare_auc(scores[a], scores[b], poor), f"paired.{names[a]}-{names[b]}"
-        assert result.p_value == expected[f"{pair}.p"]
-        error = (result.difference.high - result.difference.low) / (2 * norm.ppf(0.975))
-        assert result.difference.value / error == expected[f"{pair}.z"]
-    both = compare_auc(scores[0], scores[2], poor).difference
-    assert both.low == expected["paired.wfns-s100b.diff_ci_low"]
-    assert both.high == expected["paired.wfns-s100b.diff_ci_high"]
-    assert compare_auc(scores[0], scores[0], poor).p_value == expected["paired.identical_curves.p"]
-
-
-@needs_cases
-def test_published_areas_of_van_dyke():
-    expected, rows = published("mrmc_vandyke"), rows_of(CASES / "mrmc_vandyke" / "data.csv")
-    for treatment in "12":
-        for reader in "12345":
-            chosen = [row for row in rows if row["treatment"] == treatment and row["reader"] == reader]
-            scores = np.array([float(row["rating"]) for row in chosen])
-            assert auc(scores, np.array([row["truth"] == "1" for row in chosen])) == expected[
-                f"auc[t{treatment},r{reader}]"]
 
 
 def test_published_variances_of_clustered_areas():
@@ -336,6 +296,54 @@ def test_areas_without_both_classes_are_undefined_and_those_without_variance_hav
     assert clearly.difference.value == 0.5 and np.isnan(clearly.p_value)
 
 
+def test_areas_of_different_cases_are_compared_by_welch():
+    a, b, positive, patient = regions_of_patients(60)
+    half = patient < 25
+    ours = compare_auc_unpaired(a[half], positive[half], b[~half], positive[~half])
+    first, second = (delong(each, p) for each, p in ((a[half], positive[half]), (b[~half], positive[~half])))
+    variances, sizes = (first[1][0, 0], second[1][0, 0]), (half.sum(), (~half).sum())
+    df = sum(variances) ** 2 / sum(v**2 / (n - 1) for v, n in zip(variances, sizes, strict=True))
+    assert ours.difference.value == pytest.approx(first[0][0] - second[0][0])
+    assert ours.p_value == pytest.approx(2 * t.sf(abs(ours.difference.value) / sum(variances) ** 0.5, df))
+    assert ours.difference.high - ours.difference.value == pytest.approx(t.ppf(0.975, df) * sum(variances) ** 0.5)
+    assert compare_auc_unpaired(b[~half], positive[~half], a[half], positive[half]).p_value == pytest.approx(
+        ours.p_value)
+    clustered = compare_auc_unpaired(
+        a[half], positive[half], b[~half], positive[~half], clusters_a=patient[half], clusters_b=patient[~half])
+    assert "Obuchowski" in clustered.method and clustered.difference.n == 60
+    singly = compare_auc_unpaired(
+        a[half], positive[half], b[~half], positive[~half], clusters_a=np.arange(half.sum()),
+        clusters_b=np.arange((~half).sum()))
+    assert singly.p_value == pytest.approx(ours.p_value) and clustered.p_value != pytest.approx(ours.p_value)
+
+
+def test_unpaired_areas_without_variance_or_class_say_so():
+    apart, positive = np.array([0.1, 0.4, 0.6, 0.9]), np.array([False, False, True, True])
+    same = compare_auc_unpaired(apart, positive, apart, positive)
+    assert same.p_value == 1.0 and same.undefined == "" and "variance is zero" in str(same.difference)
+    single = compare_auc_unpaired(apart, np.ones(4, bool), apart, positive)
+    assert np.isnan(single.p_value) and single.undefined == "one of the two classes has no case"
+
+
+def test_agresti_coull_of_published_proportions():
+    for (hits, n), (low, high) in {(18, 20): (0.6867561125596, 0.984343760998),        # R binom.confint, in statsmodels
+                                   (4, 200): (0.005991954548, 0.052099558774)}.items():
+        estimate = agresti_coull(hits, n)
+        assert (estimate.low, estimate.high) == pytest.approx((low, high), abs=1e-9)
+    assert str(agresti_coull(0, 0)) == "undefined: no case" and agresti_coull(0, 9).low == 0.0
+    with pytest.raises(ValueError, match="5 successes of 4"):
+        agresti_coull(5, 4)
+
+
+def test_a_test_without_a_p_value_gives_the_reason():
+    assert str(clustered_mcnemar([1], [2])) == "undefined: fewer than two clusters"
+    with pytest.raises(ValueError, match="needs the reason"):
+        ChiSquare(np.nan, 1)
+    right = np.array([True, False, True])
+    assert compare_paired_accuracy(right, ~right, ["A"] * 3).undefined == "a single cluster"
+    assert compare_paired_accuracy(right, ~right, ["A", "B", "C"]).undefined == ""
+
+
 def test_bad_scores_are_an_error():
     with pytest.raises(ValueError, match="missing"):
         auc(np.array([0.1, np.nan]), np.array([True, False]))
@@ -345,22 +353,6 @@ def test_bad_scores_are_an_error():
         auc_interval_clustered(np.array([0.1, 0.2]), np.array([True, False]), ["A"])
 
 
-@needs_cases
-def test_published_tests_of_square_tables():
-    case = CASES / "mcnemar_2x2_and_square"
-    expected = published(case.name)
-    for name in ("3x3", "4x4"):
-        rows = rows_of(case / f"data_{name}.csv")
-        matrix = np.array([float(row["n"]) for row in rows]).reshape(int(name[0]), -1)
-        assert stuart_maxwell(matrix).statistic == expected[f"{name}.stuart_maxwell"]
-        assert bowker(matrix).statistic == expected[f"{name}.bowker"]
-    three = np.array([[20, 10, 5], [3, 30, 15], [0, 5, 40]])
-    assert bowker(three).p_value == expected["3x3.bowker_p"]
-    assert mcnemar(15, 19) == expected["2x2.exact_p"]
-    assert stuart_maxwell(np.array([[23, 15], [19, 31]])).statistic == expected["2x2.chi2_uncorrected"]
-    assert stuart_maxwell(np.array([[23, 15], [19, 31]])).p_value == expected["2x2.uncorrected_p"]
-
-
 def test_published_mcnemar_tests():
     assert mcnemar(15, 19) == pytest.approx(0.60759136127308, abs=1e-10)        # R exact2x2, in statsmodels
     assert mcnemar(1, 7) == pytest.approx(0.0703, abs=5e-5)                     # Fagerland et al. 2013, airways before
@@ -368,6 +360,41 @@ def test_published_mcnemar_tests():
     three = np.array([[20, 10, 5], [3, 30, 15], [0, 5, 40]])                    # R coin, in statsmodels
     assert stuart_maxwell(three).statistic == pytest.approx(13.7647058823529, abs=1e-10)
     assert bowker(three).p_value == pytest.approx(0.00323670650323545, abs=1e-10)
+    assert mcnemar(15, 19, method="chi2") == pytest.approx(0.492716677227088, abs=1e-10)
+    assert mcnemar(15, 19, method="corrected") == pytest.approx(0.606905427217951, abs=1e-10)
+
+
+def test_published_cochrans_q():
+    result = cochran_q(NINE)                                                    # R CVST, in statsmodels
+    assert result.statistic == pytest.approx(4.2) and result.df == 3 and not result.undefined
+
+
+def test_cochrans_q_of_two_raters_is_mcnemars_chi_square():
+    rng = np.random.default_rng(0)
+    hits = (rng.random((80, 2)) < [0.8, 0.6]).astype(int)
+    b, c = int(((hits[:, 0] == 1) & (hits[:, 1] == 0)).sum()), int(((hits[:, 0] == 0) & (hits[:, 1] == 1)).sum())
+    assert cochran_q(hits).statistic == pytest.approx((b - c) ** 2 / (b + c))
+    assert cochran_q(hits).p_value == pytest.approx(mcnemar(b, c, method="chi2"))
+
+
+@unhurried
+@given(hits=arrays(int, (9, 4), elements=st.integers(0, 1)), raters=st.permutations(range(4)),
+       cases=st.permutations(range(9)))
+def test_cochrans_q_does_not_depend_on_order_labels_or_unanimous_cases(hits, raters, cases):
+    result = cochran_q(hits)
+    agreed = np.vstack([hits, np.ones((3, 4), int), np.zeros((2, 4), int)])
+    for other in (hits[:, raters], hits[cases], 1 - hits, agreed):
+        assert cochran_q(other).statistic == pytest.approx(result.statistic) and cochran_q(other).df == result.df
+
+
+def test_cochrans_q_without_a_discordant_case_finds_no_difference_and_refuses_what_is_not_right_or_wrong():
+    assert cochran_q([[1, 1, 1], [0, 0, 0]]).p_value == 1.0
+    with pytest.raises(ValueError, match="Case 2, rater 3: nan is not 0 or 1"):
+        cochran_q([[1, 1, 1], [0, 0, np.nan]])
+    with pytest.raises(ValueError, match="Case 1, rater 1: 2 is not"):
+        cochran_q([[2, 1]])
+    with pytest.raises(ValueError, match="at least two raters"):
+        cochran_q([[1], [0]])
 
 
 def test_published_clustered_mcnemar_statistics():
@@ -473,7 +500,7 @@ def test_paired_accuracies_at_the_edges():
 
 
 def test_unknown_methods_and_negative_counts_are_an_error():
-    with pytest.raises(ValueError, match="midp"):
-        mcnemar(1, 2, method="chi2")
+    with pytest.raises(ValueError, match="exact, midp, chi2, corrected are known"):
+        mcnemar(1, 2, method="binomial")
     with pytest.raises(ValueError, match="negative"):
         mcnemar(-1, 2)

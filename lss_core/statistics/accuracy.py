@@ -1,4 +1,4 @@
-"""How often a rating is right: rates of a confusion matrix, areas under ROC curves, and paired comparisons.
+"""How often a rating is right: rates of a confusion matrix and areas under ROC curves; paired tests are in `paired`.
 
 Confusion matrices are [..., reference, rating], with separate matrices along the leading axes; what is not defined on
 them (a sensitivity without a case) is NaN. Comparisons are first minus second.
@@ -8,47 +8,44 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binom, chi2, norm, rankdata
+from scipy.stats import norm, rankdata, t
 
-from lss_core.statistics.agreement import PerMatrix, checked, per_matrix, ratio
-from lss_core.statistics.estimate import Estimate, bootstrap_sums, without_figure, without_interval
+from lss_core.statistics.agreement import PerMatrix, checked, per_matrix, ratio, sum_of_cells
+from lss_core.statistics.estimate import Estimate, without_figure, without_interval
+from lss_core.statistics.influence import LEAST_VARIANCE, from_variance
+from lss_core.statistics.paired import (
+    ChiSquare,
+    Comparison,
+    bowker,
+    clustered_mcnemar,
+    cochran_q,
+    compare_paired_accuracy,
+    holm,
+    mcnemar,
+    stuart_maxwell,
+)
 
-LEAST_VARIANCE = 1e-20      # of an area; below it is the rounding of components that are all equal
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """First minus second, and the two-sided p-value of no difference; NaN where the test is not defined.
-
-    Attributes:
-        p_unclustered: The test that takes all cases for independent, where `p_value` allows for clusters; else None.
-    """
-
-    difference: Estimate
-    p_value: float
-    method: str
-    p_unclustered: float | None = None
-
-
-@dataclass(frozen=True)
-class ChiSquare:
-    """A chi-square test; with no degree of freedom there is no sign of a difference: statistic 0, p 1."""
-
-    statistic: float
-    df: int
-
-    @property
-    def p_value(self) -> float:
-        return float(chi2.sf(self.statistic, self.df)) if self.df > 0 else 1.0
+__all__ = [
+    "LEAST_VARIANCE", "ChiSquare", "Comparison", "accuracy", "agresti_coull", "auc", "auc_interval",
+    "auc_interval_clustered", "balanced_accuracy", "bowker", "class_rates", "clustered_mcnemar", "cochran_q",
+    "compare_auc", "compare_auc_unpaired", "compare_paired_accuracy", "cut_rates", "cut_values", "delong", "holm",
+    "macro_f1", "mcnemar", "off_by", "stuart_maxwell",
+]
 
 
 def accuracy(matrix: np.ndarray) -> PerMatrix:
-    """Share of cases on the diagonal of [..., K, K]."""
+    """Share of cases on the diagonal of [..., K, K].
+
+    Example:
+        100 women, two abstractors (Gwet 2014), of whom 89 are on the diagonal:
+
+        >>> accuracy(np.array([[13, 0, 0], [0, 20, 7], [0, 4, 56]]))
+        0.89
+    """
     matrix = checked(matrix)
-    return per_matrix(ratio(np.trace(matrix, axis1=-2, axis2=-1), matrix.sum(axis=(-2, -1))))
+    return _share(matrix, np.eye(matrix.shape[-1]))
 
 
 def balanced_accuracy(matrix: np.ndarray) -> PerMatrix:
@@ -67,8 +64,7 @@ def off_by(matrix: np.ndarray, steps: int) -> PerMatrix:
     """Share of cases whose rating is at least `steps` grades from the reference."""
     matrix = checked(matrix)
     grades = np.arange(matrix.shape[-1])
-    far = np.abs(np.subtract.outer(grades, grades)) >= steps
-    return per_matrix(ratio((matrix * far).sum(axis=(-2, -1)), matrix.sum(axis=(-2, -1))))
+    return _share(matrix, np.abs(np.subtract.outer(grades, grades)) >= steps)
 
 
 def class_rates(matrix: np.ndarray, k: int) -> tuple[PerMatrix, PerMatrix, PerMatrix, PerMatrix]:
@@ -81,20 +77,29 @@ def cut_rates(matrix: np.ndarray, cut: int) -> tuple[PerMatrix, PerMatrix]:
     return _binary_rates(matrix, np.arange(np.shape(matrix)[-1]) >= cut)[:2]
 
 
+def cut_values(matrix: np.ndarray, cut: int) -> tuple[PerMatrix, PerMatrix]:
+    """(positive, negative predictive value) where grade >= cut is positive: of these cases, with their prevalence."""
+    return _binary_rates(matrix, np.arange(np.shape(matrix)[-1]) >= cut)[2:]
+
+
 def _binary_rates(matrix: np.ndarray, positive: np.ndarray) -> tuple[PerMatrix, PerMatrix, PerMatrix, PerMatrix]:
     matrix = checked(matrix)
-
-    def count(reference: np.ndarray, rating: np.ndarray) -> np.ndarray:
-        return matrix[..., reference, :][..., rating].sum(axis=(-2, -1))
-
-    true_positive, true_negative = count(positive, positive), count(~positive, ~positive)
-    missed, false_alarm = count(positive, ~positive), count(~positive, positive)
+    quarters = np.stack([
+        np.outer(reference, rating).ravel()
+        for reference in (positive, ~positive) for rating in (positive, ~positive)
+    ], axis=1).astype(float)
+    counts = matrix.reshape(*matrix.shape[:-2], -1) @ quarters
+    true_positive, missed, false_alarm, true_negative = np.moveaxis(counts, -1, 0)
     return (
         per_matrix(ratio(true_positive, true_positive + missed)),
         per_matrix(ratio(true_negative, true_negative + false_alarm)),
         per_matrix(ratio(true_positive, true_positive + false_alarm)),
         per_matrix(ratio(true_negative, true_negative + missed)),
     )
+
+
+def _share(matrix: np.ndarray, cells: np.ndarray) -> PerMatrix:
+    return per_matrix(ratio(sum_of_cells(matrix, cells.astype(float)), sum_of_cells(matrix, np.ones(cells.shape))))
 
 
 def _diagonal(matrix: np.ndarray) -> np.ndarray:
@@ -105,6 +110,14 @@ def auc(scores: np.ndarray, positive: np.ndarray) -> float:
     """Area under the empirical ROC curve: the chance that a positive case scores higher, ties counting half.
 
     Bamber, J. Math. Psychol. 1975;12:387-415. NaN where a class has no case.
+
+    Example:
+        109 CT images of the head rated 1-5, 51 of them abnormal (Hanley and McNeil, Radiology 1982;143:29-36, table 1),
+        who print .893:
+
+        >>> ratings = np.repeat([1, 2, 3, 4, 5] * 2, [33, 6, 6, 11, 2, 3, 2, 2, 11, 33])
+        >>> round(auc(ratings, np.arange(109) >= 58), 3)
+        0.893
     """
     return float(delong(scores, positive)[0][0])
 
@@ -173,10 +186,8 @@ def auc_interval_clustered(
 def _area_with_interval(
     scores: np.ndarray, positive: np.ndarray, clusters: Sequence[str] | np.ndarray, method: str, confidence: float,
 ) -> Estimate:
-    of_positive, of_negative = _placements(np.ravel(scores), positive)
-    area = float(_areas(of_positive, of_negative)[0])
-    variance, n = _clustered_variance(of_positive[0], of_negative[0], positive, clusters)
-    return _with_normal_interval(area, variance, n=n, method=method, confidence=confidence, within=(0.0, 1.0))
+    area, variance, n = _area_and_variance(scores, positive, clusters)
+    return _with_interval(area, variance, n=n, method=method, confidence=confidence, within=(0.0, 1.0))
 
 
 def compare_auc(
@@ -195,17 +206,57 @@ def compare_auc(
     apart = of_positive[0] - of_positive[1], of_negative[0] - of_negative[1]
     singly = np.arange(np.size(positive))
     variance, n = _clustered_variance(*apart, positive, singly if clusters is None else clusters)
-    estimate = _with_normal_interval(
+    estimate = _with_interval(
         difference, variance, n=n, method=method, confidence=confidence, within=(-1.0, 1.0),
     )
     plain = None if clusters is None else _p_of_zero(difference, _clustered_variance(*apart, positive, singly)[0])
     return Comparison(estimate, _p_of_zero(difference, variance), method, plain)
 
 
-def _p_of_zero(difference: float, variance: float) -> float:
+def compare_auc_unpaired(
+    a: np.ndarray, positive_a: np.ndarray, b: np.ndarray, positive_b: np.ndarray, *,
+    clusters_a: Sequence[str] | np.ndarray | None = None, clusters_b: Sequence[str] | np.ndarray | None = None,
+    confidence: float = 0.95,
+) -> Comparison:
+    """Test of two areas on different cases, such as the patients of two sites, that have no patient in common.
+
+    Student's with Welch and Satterthwaite's degrees of freedom from the two variances of DeLong, or of Obuchowski 1997
+    with clusters (as in pROC: Robin et al., BMC Bioinformatics 2011;12:77).
+
+    Example:
+        Two scores of 113 patients (Turck et al. 2010), compared as if they were of different ones: WFNS against S100B
+        has D = 1.4349 and p = .1528 (pROC, test-roc.test.R).
+    """
+    area_a, variance_a, n_a = _area_and_variance(a, positive_a, clusters_a)
+    area_b, variance_b, n_b = _area_and_variance(b, positive_b, clusters_b)
+    clustered = clusters_a is not None or clusters_b is not None
+    method = f"{'Obuchowski 1997' if clustered else 'DeLong'}, unpaired, Welch"
+    difference, variance, n = area_a - area_b, variance_a + variance_b, n_a + n_b
+    df = None
+    if variance > 0:
+        df = variance**2 / (variance_a**2 / (n_a - 1) + variance_b**2 / (n_b - 1))
+    estimate = _with_interval(
+        difference, variance, n=n, method=method, confidence=confidence, within=(-1.0, 1.0), df=df,
+    )
+    return Comparison(estimate, _p_of_zero(difference, variance, df=df), method)
+
+
+def _area_and_variance(
+    scores: np.ndarray, positive: np.ndarray, clusters: Sequence[str] | np.ndarray | None,
+) -> tuple[float, float, int]:
+    of_positive, of_negative = _placements(np.ravel(scores), positive)
+    singly = np.arange(np.size(positive))
+    variance, n = _clustered_variance(
+        of_positive[0], of_negative[0], positive, singly if clusters is None else clusters,
+    )
+    return float(_areas(of_positive, of_negative)[0]), variance, n
+
+
+def _p_of_zero(difference: float, variance: float, *, df: float | None = None) -> float:
     if variance == 0:
         return 1.0 if abs(difference) < 1e-12 else math.nan
-    return float(2 * norm.sf(abs(difference) / math.sqrt(variance)))
+    statistic = abs(difference) / math.sqrt(variance)
+    return float(2 * (norm.sf(statistic) if df is None else t.sf(statistic, df)))
 
 
 def _clustered_variance(
@@ -233,122 +284,37 @@ def _clustered_variance(
     return (variance if variance > LEAST_VARIANCE else 0.0), len(names)
 
 
-def _with_normal_interval(
+def _with_interval(
     value: float, variance: float, *, n: int, method: str, confidence: float, within: tuple[float, float],
+    df: float | None = None,
 ) -> Estimate:
     if math.isnan(value):
         return without_figure("one of the two classes has no case", n=n, method=method)
     if math.isnan(variance):
         return without_interval(value, "a class is in fewer than two cases or clusters", n=n, method=method)
-    if variance == 0:
-        return without_interval(value, "its estimated variance is zero", n=n, method=method)
-    half = float(norm.ppf(0.5 + confidence / 2)) * math.sqrt(variance)
-    return Estimate(value, max(within[0], value - half), min(within[1], value + half), n, method)
+    return from_variance(value, variance, n=n, method=method, df=df, confidence=confidence, within=within)[0]
 
 
-def mcnemar(b: int, c: int, *, method: str = "exact") -> float:
-    """Two-sided p-value of McNemar's test from the two counts of discordant pairs; 1 where there is none.
+def agresti_coull(successes: int, n: int, *, confidence: float = 0.95) -> Estimate:
+    """Adjusted Wald interval of a proportion (Agresti and Coull, Am. Stat. 1998;52:119-126), cut to 0..1.
 
-    Args:
-        method: "exact" is the binomial test; "midp" (Fagerland et al., BMC Med. Res. Methodol. 2013;13:91) is less
-            conservative and seldom above the level.
+    Wilson's middle with the plain variance there; wider than Wilson's. It takes the trials for independent.
+
+    Example:
+        18 of 20 (R binom.confint):
+
+        >>> print(agresti_coull(18, 20))
+        0.900 (0.687-0.984)
+
+    Raises:
+        ValueError: not 0 <= successes <= n.
     """
-    if method not in ("exact", "midp"):
-        raise ValueError(f'McNemar method "{method}": "exact" and "midp" are known.')
-    if min(b, c) < 0:
-        raise ValueError(f"Discordant pairs {b} and {c}: counts cannot be negative.")
-    if b + c == 0:
-        return 1.0
-    exact = min(1.0, 2 * float(binom.cdf(min(b, c), b + c, 0.5)))
-    if method == "exact":
-        return exact
-    observed = float(binom.pmf(b, b + c, 0.5))
-    return 1 - observed / 2 if b == c else exact - observed
-
-
-def clustered_mcnemar(b: np.ndarray, c: np.ndarray) -> ChiSquare:
-    """McNemar's test for pairs in clusters (Obuchowski, Stat. Med. 1998;17:1495-1507).
-
-    (K - 1) / K (sum d)^2 / sum d^2 with d = b - c in each of K clusters, in the form of Yang et al. (Biom. J.
-    2010;52:638-652). It tests the difference of the pooled proportions; that of Durkalski et al. (Stat. Med.
-    2003;22:2417-2428) weighs every cluster alike, however many cases it has.
-
-    Args:
-        b: [cluster], pairs that only the first got right; also clusters without a discordant pair belong here.
-        c: [cluster], pairs that only the second got right.
-
-    Returns:
-        Statistic and p are NaN with fewer than two clusters.
-    """
-    apart = np.asarray(b, float) - np.asarray(c, float)
-    if len(apart) < 2:
-        return ChiSquare(math.nan, 1)
-    if not apart.any():
-        return ChiSquare(0.0, 0)
-    return ChiSquare(float((len(apart) - 1) / len(apart) * apart.sum() ** 2 / (apart**2).sum()), 1)
-
-
-def compare_paired_accuracy(
-    right_a: np.ndarray, right_b: np.ndarray, clusters: Sequence[str] | np.ndarray, *, resamples: int = 2000,
-    seed: int = 0,
-) -> Comparison:
-    """Difference of two accuracies on the same cases in clusters (regions of patients).
-
-    The interval is the bootstrap over clusters, the p-value Obuchowski's clustered McNemar test, and `p_unclustered`
-    the exact McNemar test that takes the cases for independent. With fewer than two clusters there is no p-value.
-    """
-    right_a, right_b, clusters = np.asarray(right_a, bool), np.asarray(right_b, bool), np.asarray(clusters)
-    if not right_a.shape == right_b.shape == clusters.shape or right_a.ndim != 1:
-        raise ValueError(f"{right_a.shape}, {right_b.shape} and {clusters.shape}: not the same cases.")
-    names, cluster = np.unique(clusters, return_inverse=True)
-    only_a, only_b, cases = (
-        np.bincount(cluster, weights=each, minlength=len(names))
-        for each in (right_a & ~right_b, right_b & ~right_a, np.ones(len(cluster)))
-    )
-    difference = bootstrap_sums(
-        np.stack([only_a - only_b, cases], axis=1), lambda total: total[:, 0] / total[:, 1], resamples=resamples,
-        seed=seed,
-    )
-    plain = mcnemar(int(only_a.sum()), int(only_b.sum()))
-    p_value = clustered_mcnemar(only_a, only_b).p_value
-    return Comparison(difference, p_value, "McNemar, clustered (Obuchowski 1998)", plain)
-
-
-def stuart_maxwell(matrix: np.ndarray) -> ChiSquare:
-    """Test that two raters use the categories equally often, from counts [K, K].
-
-    Stuart, Biometrika 1955;42:412-416; Maxwell, Br. J. Psychiatry 1970;116:651-655. The covariance is that of a graph
-    of discordant pairs; its rank gives the degrees of freedom, so that an unused category costs none.
-    """
-    matrix = checked(matrix)
-    apart = matrix.sum(axis=1) - matrix.sum(axis=0)
-    both = matrix + matrix.T
-    covariance = np.diag(both.sum(axis=1)) - both
-    inverse = np.linalg.pinv(covariance, hermitian=True)
-    return ChiSquare(float(apart @ inverse @ apart), int(np.linalg.matrix_rank(covariance, hermitian=True)))
-
-
-def bowker(matrix: np.ndarray) -> ChiSquare:
-    """Test that counts [K, K] are symmetric (Bowker, J. Am. Stat. Assoc. 1948;43:572-574).
-
-    A pair of cells that are both empty says nothing and has no degree of freedom.
-    """
-    matrix = checked(matrix)
-    upper = np.triu_indices(len(matrix), 1)
-    apart, both = (matrix - matrix.T)[upper], (matrix + matrix.T)[upper]
-    used = both > 0
-    return ChiSquare(float((apart[used] ** 2 / both[used]).sum()), int(used.sum()))
-
-
-def holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
-    """P-values adjusted for how many there are (Holm, Scand. J. Stat. 1979;6:65-70), in the order given.
-
-    A NaN, a test that was not defined, stays NaN and does not count.
-    """
-    p = np.asarray(p_values, float)
-    if ((p < 0) | (p > 1)).any():
-        raise ValueError(f"P-values {p.tolist()}: numbers from 0 to 1 are needed.")
-    adjusted = np.full(p.shape, np.nan)
-    order = np.argsort(p)[: int((~np.isnan(p)).sum())]
-    adjusted[order] = np.minimum(1, np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1)))
-    return adjusted
+    if not 0 <= successes <= n:
+        raise ValueError(f"{successes} successes of {n}: a proportion needs 0 <= successes <= n.")
+    if n == 0:
+        return without_figure("no case", n=0, method="Agresti-Coull")
+    z = float(norm.ppf(0.5 + confidence / 2))
+    trials = n + z**2
+    middle = (successes + z**2 / 2) / trials
+    half = z * math.sqrt(middle * (1 - middle) / trials)
+    return Estimate(successes / n, max(0.0, middle - half), min(1.0, middle + half), n, "Agresti-Coull")

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -37,29 +37,32 @@ from lss_core.statistics.agreement import (
     undefined_agreement,
     weights_name,
 )
-from lss_core.statistics.estimate import Estimate, bootstrap_sums, without_figure
-from lss_core.statistics.influence import clusters_of, from_influence, from_variance, student
+from lss_core.statistics.estimate import Estimate, bootstrap_sums
+from lss_core.statistics.influence import clusters_of, from_influence, from_variance, sums_in_clusters
 
 Coefficient = Literal["percent", "fleiss", "conger", "gwet", "brennan_prediger", "krippendorff"]
 LEAST_BEYOND = 1e-12        # of 1 - Pe; below it is rounding
 
 
 @dataclass(frozen=True)
-class _Units:
-    """Cases with at least one rating.
+class _Cases:
+    """What each case adds to the sums that a coefficient is made of: Po = sum agreeing / sum asked.
 
     Attributes:
-        given: [case, rater, category], 1 where the rater gave the category.
-        cluster: [case].
+        agreeing, asked: [case].
+        use: [case, 1 or rater, category], whose sums give the use of the categories, by all or by each rater.
+        cluster: [case], numbers.
     """
 
-    given: np.ndarray
+    agreeing: np.ndarray
+    asked: np.ndarray
+    use: np.ndarray
     cluster: np.ndarray
 
-    @property
-    def counts(self) -> np.ndarray:
-        """[case, category]."""
-        return self.given.sum(axis=1)
+    def by_cluster(self) -> np.ndarray:
+        """[cluster, 2 + ...]: agreeing, asked, and the use flattened."""
+        flat = self.use.reshape(len(self.use), self.use.shape[1] * self.use.shape[2])
+        return sums_in_clusters(np.column_stack([self.agreeing, self.asked, flat]), self.cluster)
 
 
 def agreement_among(
@@ -69,12 +72,12 @@ def agreement_among(
     """A coefficient with Gwet's linearised standard error and Student's interval, cut at -1 and 1.
 
     The variance of n cases is sum (u - mean)^2 / (n (n - 1)) over each case's linearised value u (Gwet 2014, ch. 5).
-    With clusters the values are summed within them first and C - 1 clusters give the degrees of freedom. For an equal
-    number of ratings per case and no weights, Fleiss' kappa has the null standard error of Fleiss, Nee and Landis
-    (Psychol. Bull. 1979;86:974-977) as well.
+    With clusters the deviations are summed within them first, and C clusters take the place of n cases. Fleiss' kappa
+    without weights, with equally many ratings of each case, has a null standard error as well (Fleiss, Nee and Landis,
+    Psychol. Bull. 1979;86:974-977).
 
     Example:
-        Three raters, five cases, one rating missing; Po = (1 + 1 + 1/3 + 1 + 1/3) / 5:
+        Five cases, three raters, one rating missing; Po = (1 + 1 + 1/3 + 1 + 1/3) / 5:
 
         >>> ratings = [[0, 0, 0], [1, 1, 1], [0, 1, 1], [2, 2, None], [2, 2, 1]]
         >>> round(agreement_among(ratings, categories=range(3), coefficient="percent").observed, 4)
@@ -85,24 +88,25 @@ def agreement_among(
         weights: As in `agreement_weights`.
 
     Returns:
-        Undefined with the reason where no case was rated twice or chance alone agrees fully.
+        Undefined with the reason where no case was rated twice, a rater has no rating ("conger"), or chance alone
+        agrees fully.
 
     Raises:
         ValueError: an undeclared category, an unknown coefficient, fewer than two raters, clusters that do not fit.
     """
     table, method = agreement_weights(len(categories), weights), _method(coefficient, weights)
-    units = _units(ratings, categories, clusters, twice=coefficient == "krippendorff")
-    n = len(np.unique(units.cluster))
-    parts = _linearised(units, table, coefficient)
-    if isinstance(parts, str):
-        return undefined_agreement(parts, n=n, method=method)
-    observed, chance, influence = parts
-    value = _beyond(observed, chance)
+    cases = _cases(ratings, table, categories, coefficient, clusters)
+    figures = _figures(cases.by_cluster().sum(axis=0, keepdims=True), table, coefficient)
+    value, observed, chance = (float(each[0]) for each in figures[:3])
+    n = len(np.unique(cases.cluster))
+    if math.isnan(value):
+        return undefined_agreement(_reason(cases, chance), n=n, method=f"{method}, linearised")
+    influence = _influence(cases, chance, figures[3][0], coefficient)
     estimate, error = from_influence(
-        value, influence / len(influence), units.cluster, method=method, confidence=confidence,
+        value, influence, cases.cluster, method=f"{method}, linearised", confidence=confidence,
     )
-    null = _null_error(units.counts) if coefficient == "fleiss" and (table == np.eye(len(table))).all() else None
-    return Agreement(estimate, observed, chance, error, null if clusters is None else None)
+    plain = coefficient == "fleiss" and weights_name(weights) == "unweighted" and clusters is None
+    return Agreement(estimate, observed, chance, error, _null_error(ratings, categories) if plain else None)
 
 
 def agreement_of_two(
@@ -111,7 +115,7 @@ def agreement_of_two(
     """`agreement_among` of two raters from their matrix of counts [K, K].
 
     As Gwet has it for tables, the variance divides by n, not n - 1; "conger" then has the standard error of
-    `cohen_kappa` and Student's interval in place of the normal one.
+    `cohen_kappa`, with Student's interval in place of the normal one.
 
     Example:
         100 women, two abstractors (Gwet 2014):
@@ -120,15 +124,14 @@ def agreement_of_two(
         0.849 (0.764-0.935)
     """
     matrix = checked_counts(matrix)
-    cells = np.argwhere(np.ones_like(matrix))
-    ratings = np.repeat(cells, matrix.ravel().astype(int), axis=0)
+    ratings = np.repeat(np.argwhere(np.ones_like(matrix)), matrix.ravel().astype(int), axis=0)
     result = agreement_among(ratings, categories=range(len(matrix)), coefficient=coefficient, weights=weights)
-    n, value = len(ratings), result.estimate.value
-    if n < 2 or math.isnan(value):
+    if len(ratings) < 2 or math.isnan(result.estimate.value):
         return result
+    variance = result.standard_error**2 * (len(ratings) - 1) / len(ratings)
     estimate, error = from_variance(
-        value, result.standard_error**2 * (n - 1) / n, n=n, method=result.estimate.method,
-        quantile=student(n, confidence),
+        result.estimate.value, variance, n=len(ratings), method=result.estimate.method, df=len(ratings) - 1,
+        confidence=confidence,
     )
     return Agreement(estimate, result.observed, result.chance, error, result.null_error)
 
@@ -137,40 +140,102 @@ def bootstrap_among(
     ratings: ArrayLike, *, categories: Sequence[int], coefficient: Coefficient = "gwet", weights: Weights = "none",
     clusters: ArrayLike | None = None, resamples: int = 2000, seed: int = 0, confidence: float = 0.95,
 ) -> Estimate:
-    """The value of `agreement_among` with the percentile interval of the bootstrap over clusters (else over cases)."""
-    table = agreement_weights(len(categories), weights)
-    units = _units(ratings, categories, clusters, twice=coefficient == "krippendorff")
-    if not len(units.cluster):
-        return without_figure("no case", n=0, method=_method(coefficient, weights))
-    per_unit = _sums(units, table, coefficient)
-    _, cluster = np.unique(units.cluster, return_inverse=True)
-    sums = np.zeros((cluster.max() + 1, per_unit.shape[1]))
-    np.add.at(sums, cluster, per_unit)
+    """The value of `agreement_among` with the percentile interval of the bootstrap over clusters, or else over cases.
+
+    Zapf et al. (BMC Med. Res. Methodol. 2016;16:93) find it to hold its level for Fleiss' kappa and alpha alike.
+    """
+    table, method = agreement_weights(len(categories), weights), _method(coefficient, weights)
+    sums = _cases(ratings, table, categories, coefficient, clusters).by_cluster()
     estimate = bootstrap_sums(
-        sums, lambda total: _beyond(*_of_sums(total, table, coefficient, units.given.shape[1])), resamples=resamples,
-        seed=seed, confidence=confidence,
+        sums, lambda total: _figures(total, table, coefficient)[0], resamples=resamples, seed=seed,
+        confidence=confidence,
     )
-    return estimate
+    return replace(estimate, method=f"{method}, {estimate.method}")
 
 
 def _method(coefficient: str, weights: Weights) -> str:
     if coefficient not in get_args(Coefficient):
         raise ValueError(f'Coefficient "{coefficient}": {", ".join(get_args(Coefficient))} are known.')
-    return f"{coefficient}, {weights_name(weights)}, linearised"
+    return f"{coefficient}, {weights_name(weights)}"
 
 
-def _units(ratings: ArrayLike, categories: Sequence[int], clusters: ArrayLike | None, *, twice: bool) -> _Units:
+def _cases(
+    ratings: ArrayLike, table: np.ndarray, categories: Sequence[int], coefficient: str, clusters: ArrayLike | None,
+) -> _Cases:
     codes = coded(ratings, categories)
     if codes.ndim != 2 or codes.shape[1] < 2:
         raise ValueError(f"Ratings of shape {codes.shape}: [case, rater] of at least two raters is needed.")
-    cluster = clusters_of(clusters, len(codes))
-    used = (codes >= 0).sum(axis=1) >= (2 if twice else 1)
-    given = codes[used, :, None] == np.arange(len(categories))
-    return _Units(given.astype(float), cluster[used])
+    cluster, alpha = clusters_of(clusters, len(codes)), coefficient == "krippendorff"
+    used = (codes >= 0).sum(axis=1) >= (2 if alpha else 1)
+    given = (codes[used, :, None] == np.arange(len(table))).astype(float)
+    counts = given.sum(axis=1)
+    ratings_of = counts.sum(axis=1)
+    agreeing = (counts * (counts @ table - 1)).sum(axis=1) / np.maximum(1, ratings_of * (ratings_of - 1))
+    if alpha:
+        return _Cases(agreeing * ratings_of, ratings_of, counts[:, None], cluster[used])
+    use = given if coefficient == "conger" else (counts / ratings_of[:, None])[:, None]
+    return _Cases(agreeing, (ratings_of > 1).astype(float), use, cluster[used])
 
 
-def _beyond(observed: np.ndarray | float, chance: np.ndarray | float) -> np.ndarray | float:
-    """(observed - chance) / (1 - chance), NaN where chance alone agrees fully."""
-    beyond = 1 - np.asarray(chance, float)
-    value = 1 - ratio(1 - np.asarray(observed, float), np.where(beyond > LEAST_BEYOND, beyond, 0.0))
-    return float(value) if value.ndim == 0 else value
+def _figures(
+    totals: np.ndarray, table: np.ndarray, coefficient: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """(value, Po, Pe [total], derivative of Pe by the use of the categories) of sums [total, 2 + ...]."""
+    observed, use = ratio(totals[:, 0], totals[:, 1]), totals[:, 2:].reshape(len(totals), -1, len(table))
+    chance, slope = _chance(ratio(use, use.sum(axis=-1, keepdims=True)), table, coefficient)
+    if coefficient == "krippendorff":
+        observed = 1 - (1 - observed) * (1 - ratio(np.ones(len(totals)), totals[:, 1]))
+    beyond = np.where(1 - chance > LEAST_BEYOND, 1 - chance, np.nan)
+    return 1 - (1 - observed) / beyond, observed, chance, slope
+
+
+def _chance(use: np.ndarray, table: np.ndarray, coefficient: str) -> tuple[np.ndarray, np.ndarray]:
+    """Pe [total] and its derivative, from the use [total, 1 or rater, category]."""
+    raters, categories = use.shape[-2:]
+    if coefficient == "conger":
+        others = (use.sum(axis=-2, keepdims=True) - use) @ table / (raters * (raters - 1))
+        return (use * others).sum(axis=(-2, -1)), 2 * others
+    if coefficient == "gwet":
+        scale = table.sum() / (categories * (categories - 1))
+        return scale * (use * (1 - use)).sum(axis=(-2, -1)), scale * (1 - 2 * use)
+    if coefficient in ("fleiss", "krippendorff"):
+        return (use @ table * use).sum(axis=(-2, -1)), 2 * use @ table
+    constant = table.mean() if coefficient == "brennan_prediger" else 0.0
+    return np.full(len(use), constant), np.zeros_like(use)
+
+
+def _influence(cases: _Cases, chance: float, slope: np.ndarray, coefficient: str) -> np.ndarray:
+    """Deviation [case] that each case adds to the value; they sum to 0.
+
+    As Gwet has it: of alpha without its correction for small samples, and of the others with the number of cases
+    rated twice taken for given.
+    """
+    asked, total, by_rater = cases.asked / cases.asked.sum(), cases.use.sum(axis=0), cases.use.sum(axis=(0, 2))
+    observed = float(cases.agreeing.sum() / cases.asked.sum())
+    value = (observed - chance) / (1 - chance)
+    of_use = (cases.use - cases.use.sum(axis=2, keepdims=True) * total / by_rater[:, None]) / by_rater[:, None]
+    of_chance = (of_use * slope).sum(axis=(1, 2))
+    influence = (cases.agreeing / cases.asked.sum() - observed * asked - (1 - value) * of_chance) / (1 - chance)
+    return influence if coefficient == "krippendorff" else influence + value * (asked - 1 / len(asked))
+
+
+def _reason(cases: _Cases, chance: float) -> str:
+    if not cases.asked.any():
+        return "no case was rated twice"
+    if math.isnan(chance):
+        rater = int(np.flatnonzero(cases.use.sum(axis=(0, 2)) == 0)[0])
+        return f"rater {rater + 1} rated no case"
+    return ONE_CATEGORY
+
+
+def _null_error(ratings: ArrayLike, categories: Sequence[int]) -> float | None:
+    """Fleiss, Nee and Landis 1979, for equally many ratings of each case; else None."""
+    codes = coded(ratings, categories)
+    ratings_of = (codes >= 0).sum(axis=1)
+    if len(set(ratings_of.tolist())) != 1:
+        return None
+    n, m = len(codes), int(ratings_of[0])
+    share = np.array([(codes == k).mean() for k in range(len(categories))]) * codes.shape[1] / m
+    spread = share * (1 - share)
+    variance = 2 / (n * m * (m - 1)) * (spread.sum() ** 2 - (spread * (1 - 2 * share)).sum()) / spread.sum() ** 2
+    return math.sqrt(variance)

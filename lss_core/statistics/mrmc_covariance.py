@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lss_core.statistics.mrmc_merit import Merit
+from lss_core.statistics.agreement import ratio
+from lss_core.statistics.mrmc_merit import Kernel, Linear, Merit
 from lss_core.statistics.mrmc_readings import Readings, design
 
 METHODS = ("jackknife", "delong", "unbiased", "bootstrap")
@@ -131,7 +132,9 @@ def _undefined_value(readings: Readings, merit: Merit, value: np.ndarray, cluste
 def _covariance(
     cells: list[_Cell], merit: Merit, clusters: int, method: str, resamples: int, seed: int,
 ) -> np.ndarray:
-    """[cell, cell]; NaN where it is not defined."""
+    """[cell, cell]; NaN where it is not defined, as with a class in one cluster, whatever the method."""
+    if merit.linear is not None and min(_clusters_of_parts(cells, merit.linear, clusters)) < 2:
+        return np.full((len(cells), len(cells)), np.nan)
     if method == "jackknife":
         found = _jackknife(cells, merit, clusters)
     elif method == "bootstrap":
@@ -139,9 +142,9 @@ def _covariance(
     elif merit.linear is None:
         raise ValueError(f"{merit.name} has no {method} covariance: use jackknife or bootstrap.")
     elif method == "delong" or merit.kernel is None:
-        found = _structural(cells, merit, clusters)
+        found = _structural(cells, merit.linear, clusters)
     else:
-        found = _unbiased(cells, merit)
+        found = _unbiased(cells, merit.kernel, merit.linear)
     seen = np.zeros((len(cells), clusters))
     for place, cell in enumerate(cells):
         seen[place, cell.cluster] = 1
@@ -173,60 +176,54 @@ def _bootstrap(cells: list[_Cell], merit: Merit, clusters: int, resamples: int, 
     return np.atleast_2d(np.cov(usable))
 
 
-def _structural(cells: list[_Cell], merit: Merit, clusters: int) -> np.ndarray:
+def _clusters_of_parts(cells: list[_Cell], linear: Linear, clusters: int) -> list[int]:
+    """In how many of the study's clusters each part (class) of a linear figure has a case."""
+    split = [linear(cell.score, cell.truth) for cell in cells]
+    held = np.zeros((len(split[0]), clusters), bool)
+    for cell, parts in zip(cells, split, strict=True):
+        for part, (member, _) in enumerate(parts):
+            held[part, cell.cluster[member]] = True
+    return held.sum(axis=1).tolist()
+
+
+def _structural(cells: list[_Cell], linear: Linear, clusters: int) -> np.ndarray:
     """Sums of structural components within clusters: Obuchowski 1997, and with a case to a cluster DeLong 1988."""
-    assert merit.linear is not None
-    split = [merit.linear(cell.score, cell.truth) for cell in cells]
-    sums, held = [], []
-    for part in range(len(split[0])):
-        each = np.zeros((len(cells), clusters))
-        holds = np.zeros(clusters, bool)
-        for place, (cell, parts) in enumerate(zip(cells, split, strict=True)):
-            member, components = parts[part]
-            cluster, apart = cell.cluster[member], (components - components.mean()) / len(components)
-            each[place] = np.bincount(cluster, weights=apart, minlength=clusters)
-            holds[cluster] = True
-        sums.append(each)
-        held.append(int(holds.sum()))
-    if min(held) < 2:
-        return np.full((len(cells), len(cells)), np.nan)
-    own = sum(n / (n - 1) * each @ each.T for n, each in zip(held, sums, strict=True))
-    cross = sums[0] @ sums[1].T if len(sums) == 2 else np.zeros((len(cells), len(cells)))
-    return np.asarray(own + clusters / (clusters - 1) * (cross + cross.T))
+    split = [linear(cell.score, cell.truth) for cell in cells]
+    sums = np.zeros((len(split[0]), len(cells), clusters))                      # [part, cell, cluster]
+    for place, (cell, parts) in enumerate(zip(cells, split, strict=True)):
+        for part, (member, components) in enumerate(parts):
+            apart = (components - components.mean()) / len(components)
+            sums[part, place] = np.bincount(cell.cluster[member], weights=apart, minlength=clusters)
+    held = _clusters_of_parts(cells, linear, clusters)
+    found = sum((n / (n - 1) * each @ each.T for n, each in zip(held, sums, strict=True)), np.zeros(1))
+    if len(sums) == 2:
+        cross = sums[0] @ sums[1].T
+        found = found + clusters / (clusters - 1) * (cross + cross.T)
+    return found
 
 
-def _unbiased(cells: list[_Cell], merit: Merit) -> np.ndarray:
-    """A a B minus its part from pairs that share no case, which estimates the product of the two expectations.
+def _unbiased(cells: list[_Cell], kernel: Kernel, linear: Linear) -> np.ndarray:
+    """A A' minus its part from pairs that share no case, which estimates the product of the two expectations.
 
     For areas A = sum k_ij / (n1 n0) the sum of k_ij k'_i'j' over i != i' and j != j' is the product of the totals less
     the products of the rows' and of the columns' totals plus the sum of k_ij k'_ij (inclusion and exclusion).
     """
-    assert merit.kernel is not None and merit.linear is not None
     if any(len(np.unique(cell.cluster)) < len(cell.cluster) for cell in cells):
-        raise ValueError('The covariance "unbiased" takes cases for independent: with clusters use jackknife or delong.')
-    up = merit.linear(cells[0].score, cells[0].truth)[0][0]
-    size = 1 + max(int(cell.case.max()) for cell in cells)
-    flat, rows, columns, held = [], [], [], []
-    for cell in cells:
-        up = merit.linear(cell.score, cell.truth)[0][0]
-        kernel = np.zeros((size, size), np.float32)             # 0, 1/2 and 1: exact
-        kernel[np.ix_(cell.case[up], cell.case[~up])] = merit.kernel(cell.score, cell.truth)
-        flat.append(kernel)
-        rows.append(kernel.sum(axis=1, dtype=float))
-        columns.append(kernel.sum(axis=0, dtype=float))
-        held.append((np.isin(np.arange(size), cell.case[up]), np.isin(np.arange(size), cell.case[~up])))
-    return _from_pairs(np.stack(flat), np.stack(rows), np.stack(columns), np.array(held, float))
-
-
-def _from_pairs(kernel: np.ndarray, rows: np.ndarray, columns: np.ndarray, held: np.ndarray) -> np.ndarray:
-    """kernel [cell, case, case], its totals [cell, case], and held [cell, class, case]."""
-    total = rows.sum(axis=1)
-    both = sum((kernel[:, i].astype(float) @ kernel[:, i].T.astype(float) for i in range(kernel.shape[1])),
-               np.zeros((len(kernel), len(kernel))))
-    n = held.sum(axis=2)                                                        # [cell, class]
-    shared = np.einsum("apc,bpc->pab", held, held)                              # [class, cell, cell]
-    apart = (np.outer(n[:, 0], n[:, 0]) - shared[0]) * (np.outer(n[:, 1], n[:, 1]) - shared[1])
-    pairs = np.outer(n[:, 0] * n[:, 1], n[:, 0] * n[:, 1])
+        raise ValueError('"unbiased" takes the cases for independent: with clusters use jackknife or delong.')
+    pairs = [kernel(cell.score, cell.truth) for cell in cells]
+    positive = [linear(cell.score, cell.truth)[0][0] for cell in cells]
+    above = [cell.case[up] for cell, up in zip(cells, positive, strict=True)]
+    below = [cell.case[~up] for cell, up in zip(cells, positive, strict=True)]
+    places = [np.unique(np.concatenate(each), return_inverse=True)[1] for each in (above, below)]
+    held = np.zeros((2, len(cells), max(each.max() for each in places) + 1))    # [class, cell, case of the class]
+    full = np.zeros((len(cells), places[0].max() + 1, places[1].max() + 1), np.float32)     # 0, 1/2 and 1: exact
+    ends = [np.cumsum([len(each) for each in side])[:-1] for side in (above, below)]
+    for c, (i, j) in enumerate(zip(np.split(places[0], ends[0]), np.split(places[1], ends[1]), strict=True)):
+        held[0, c, i] = held[1, c, j] = 1
+        full[c][np.ix_(i, j)] = pairs[c]
+    rows, columns = full.sum(axis=2, dtype=float), full.sum(axis=1, dtype=float)
+    total, n = rows.sum(axis=1), held.sum(axis=2)
+    both = sum((full[:, i].astype(float) @ full[:, i].T.astype(float) for i in range(full.shape[1])), np.zeros(1))
+    apart = np.prod([np.outer(each, each) - has @ has.T for each, has in zip(n, held, strict=True)], axis=0)
     product = np.outer(total, total) - rows @ rows.T - columns @ columns.T + both
-    return np.outer(total, total) / pairs - np.divide(
-        product, apart, out=np.full(product.shape, np.nan), where=apart > 0)
+    return np.outer(total, total) / np.outer(n[0] * n[1], n[0] * n[1]) - ratio(product, apart)

@@ -11,9 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import rankdata
 
 from lss_core.statistics.agreement import ratio, weighted_kappa
+
+Linear = Callable[[np.ndarray, np.ndarray], list[tuple[np.ndarray, np.ndarray]]]
+Kernel = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Merit:
         left_out: (score, truth, cluster [n] numbered from 0, clusters) to [clusters]: its values without each cluster.
         linear: (score, truth) to the parts of a figure that is a mean over cases, or over pairs of cases of two
             classes: a list of (bool [n] of the part's cases, their structural components). None where it is neither.
+        kernel: (score, truth) to the value of each pair of a positive and a negative case, for a mean over pairs.
         bounds: Between which its intervals are cut.
     """
 
@@ -34,8 +37,8 @@ class Merit:
     used: Callable[[np.ndarray], np.ndarray]
     figures: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
     left_out: Callable[[np.ndarray, np.ndarray, np.ndarray, int], np.ndarray]
-    linear: Callable[[np.ndarray, np.ndarray], list[tuple[np.ndarray, np.ndarray]]] | None = None
-    kernel: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
+    linear: Linear | None = None
+    kernel: Kernel | None = None
     bounds: tuple[float, float] = (-math.inf, math.inf)
 
     def value(self, score: np.ndarray, truth: np.ndarray) -> float:
@@ -72,12 +75,15 @@ def area(*, cut: float = 1) -> Merit:
 
 
 def _placements(score: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Share of the other class that each case is on the right side of, by midranks; as in `accuracy.delong`."""
+    """Share of the other class that each case is on the right side of, ties counting half; as in `accuracy.delong`."""
     above, below = score[positive], score[~positive]
-    ranks = rankdata(score)
-    of_positive = ranks[positive] - rankdata(above)
-    of_negative = len(above) - (ranks[~positive] - rankdata(below))
-    return ratio(of_positive, np.array(len(below))), ratio(of_negative, np.array(len(above)))
+    return ratio(_passed(above, below), np.array(len(below))), ratio(_passed(-below, -above), np.array(len(above)))
+
+
+def _passed(values: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """How many others lie below each value, half counting those that are equal."""
+    order = np.sort(others)
+    return (np.searchsorted(order, values, "left") + np.searchsorted(order, values, "right")) / 2
 
 
 def _area_left_out(score: np.ndarray, positive: np.ndarray, cluster: np.ndarray, clusters: int) -> np.ndarray:
@@ -182,7 +188,7 @@ def _mean_of(
 def _of_sums(
     name: str, terms: Callable[[np.ndarray, np.ndarray], np.ndarray], figure: Callable[[np.ndarray], np.ndarray],
     used: Callable[[np.ndarray], np.ndarray], bounds: tuple[float, float],
-    linear: Callable[[np.ndarray, np.ndarray], list[tuple[np.ndarray, np.ndarray]]] | None = None,
+    linear: Linear | None = None,
 ) -> Merit:
     """A figure of sums over cases: `terms` [case, k], `figure` from totals [draw, k] to [draw]."""
     def figures(score: np.ndarray, truth: np.ndarray, weights: np.ndarray) -> np.ndarray:

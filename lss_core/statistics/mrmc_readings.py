@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -56,22 +57,22 @@ class Readings:
         if np.isinf(self.score).any():
             raise ValueError("A score is infinite: finite scores, or NaN for a case that was not read, are needed.")
 
-    @property
+    @cached_property
     def read(self) -> np.ndarray:
         """bool [arm, reader, case]."""
-        return ~np.isnan(self.score)
+        return np.asarray(~np.isnan(self.score))
 
-    @property
+    @cached_property
     def reads_in(self) -> np.ndarray:
         """bool [arm, reader]: the reader read under the arm."""
-        return self.read.any(axis=2)
+        return np.any(self.read, axis=2)
 
     @property
     def readers_nested(self) -> bool:
         """Whether each reader reads under one arm only, in a study of several."""
         return len(self.arms) > 1 and bool((self.reads_in.sum(axis=0) <= 1).all())
 
-    @property
+    @cached_property
     def blocks(self) -> np.ndarray:
         """[reader], the reader's block: readers are in different blocks where no chain of shared cases joins them."""
         return _blocks(self.read)[: len(self.readers)]
@@ -118,10 +119,10 @@ def readings_from_frame(
         raise ValueError("The table holds no reading.")
     place = [each for each in (arm, reader, case) if each is not None]
     for each in place if cluster is None else [*place, cluster]:
-        _refuse_row(frame[each].isna(), f"column {each} is empty")
-    _refuse_row(frame.duplicated(place), f"the same {', '.join(place)} stand in an earlier row")
-    scores, truths = (_numbers(frame[each], each) for each in (score, truth))
-    _refuse_row(pd.Series(np.isnan(truths)), f"column {truth} is empty")
+        _refuse_row(np.asarray(frame[each].isna()), f"column {each} is empty")
+    _refuse_row(frame.duplicated(subset=place).to_numpy(), f"the same {', '.join(place)} stand in an earlier row")
+    scores, truths = _numbers(frame, score), _numbers(frame, truth)
+    _refuse_row(np.isnan(truths), f"column {truth} is empty")
     names = frame[place].astype(str)
     codes = [pd.factorize(names[each], sort=True) for each in (reader, case)]
     (of_reader, readers), (of_case, cases) = codes
@@ -131,26 +132,25 @@ def readings_from_frame(
     together = names[case] if cluster is None else frame[cluster].astype(str)
     return Readings(
         filled, _one_per_case(truths, of_case, "truths", len(cases)), tuple(arms), tuple(readers), tuple(cases),
-        _one_per_case(together.to_numpy(str), of_case, "clusters", len(cases)),
+        _one_per_case(np.asarray(together, str), of_case, "clusters", len(cases)),
     )
 
 
-def _numbers(column: pd.Series, name: str) -> np.ndarray:
-    values = pd.to_numeric(column, errors="coerce")
-    _refuse_row(values.isna() & column.notna(), f"column {name} holds no number")
-    return values.to_numpy(float)
+def _numbers(frame: pd.DataFrame, column: str) -> np.ndarray:
+    values = np.asarray(pd.to_numeric(frame[column], errors="coerce"), float)
+    _refuse_row(np.isnan(values) & ~np.asarray(frame[column].isna()), f"column {column} holds no number")
+    return values
 
 
-def _refuse_row(wrong: pd.Series, what: str) -> None:
+def _refuse_row(wrong: np.ndarray, what: str) -> None:
     if wrong.any():
-        raise ValueError(f"Row {int(np.flatnonzero(wrong.to_numpy())[0]) + 1}: {what}.")
+        raise ValueError(f"Row {int(np.flatnonzero(wrong)[0]) + 1}: {what}.")
 
 
 def _one_per_case(values: np.ndarray, of_case: np.ndarray, what: str, cases: int) -> np.ndarray:
     each = np.empty(cases, values.dtype)
-    each[of_case] = values
-    differs = values != each[of_case]
-    _refuse_row(pd.Series(differs), f"its case has two {what}")
+    each[of_case[::-1]] = values[::-1]
+    _refuse_row(values != each[of_case], f"its case has two {what}")
     return each
 
 
@@ -184,7 +184,7 @@ def complete(readings: Readings, *, least_share: float = 0.5, common_cases: bool
         raise ValueError("No reader is left: " + " ".join(sentences))
     score = np.where(kept[None, :, None], readings.score, np.nan)
     score = np.where(_shared(score, readings.reads_in & kept, common_cases), score, np.nan)
-    cases = ~np.isnan(score).all(axis=(0, 1))
+    cases = np.asarray(~np.isnan(score).all(axis=(0, 1)))
     if not cases.any():
         raise ValueError("No case was read by every reader under every arm"
                          + (": common_cases=False keeps each arm's own cases." if common_cases else "."))
@@ -201,8 +201,8 @@ def _finished(readings: Readings, least_share: float) -> tuple[np.ndarray, list[
     """bool [reader] of those who read enough, and a sentence for each other."""
     read, reads_in, nested = readings.read, readings.reads_in, readings.readers_nested
     block = _blocks(read)
-    same_block = block[: len(readings.readers), None] == block[None, len(readings.readers):]      # [reader, case]
-    offered = (read.any(axis=1)[:, None] & same_block).sum(axis=2)                                # [arm, reader]
+    same_block = np.equal.outer(block[: len(readings.readers)], block[len(readings.readers):])    # [reader, case]
+    offered = (np.any(read, axis=1)[:, None] & same_block).sum(axis=2)                                # [arm, reader]
     share = np.divide(read.sum(axis=2), offered, out=np.zeros(offered.shape), where=offered > 0)
     sentences = {}
     for r, reader in enumerate(readings.readers):
@@ -217,13 +217,13 @@ def _finished(readings: Readings, least_share: float) -> tuple[np.ndarray, list[
 
 def _shared(score: np.ndarray, reads_in: np.ndarray, common_cases: bool) -> np.ndarray:
     """bool [arm, reader, case]: every reader of the block who reads under the arm (any arm, if common) has read it."""
-    read = ~np.isnan(score)
+    read = np.asarray(~np.isnan(score))
     of_readers = _blocks(read)[: score.shape[1]]
     shared = np.zeros(score.shape, bool)
     for block in np.unique(of_readers[reads_in.any(axis=0)]):
-        members = (of_readers == block)[None, :, None] & reads_in[:, :, None]
-        lacking = (members & ~read).any(axis=1)                                                   # [arm, case]
-        lacking = np.broadcast_to(lacking.any(axis=0), lacking.shape) if common_cases else lacking
+        members = np.equal(of_readers, block)[None, :, None] & reads_in[:, :, None]
+        lacking = np.any(members & ~read, axis=1)                                                 # [arm, case]
+        lacking = np.broadcast_to(np.any(lacking, axis=0), lacking.shape) if common_cases else lacking
         shared |= members & ~lacking[:, None]
     return shared
 
@@ -231,7 +231,7 @@ def _shared(score: np.ndarray, reads_in: np.ndarray, common_cases: bool) -> np.n
 def design(readings: Readings) -> str:
     """The design of complete readings in words."""
     blocks = len(np.unique(readings.blocks))
-    seen = readings.read.any(axis=1)
+    seen = np.any(readings.read, axis=1)
     paired = bool((seen == seen[0]).all())
     if readings.readers_nested:
         return "readers nested in arms, " + ("the same cases" if paired else "cases of each arm their own in part")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sqlmodel import Session, col, select
 
-from lss_core.permissions import CREATOR, EVERYBODY, OF_ROLE, Permission, Role
+from lss_core.permissions import CREATOR, EVERYBODY, NOT_TOGETHER, OF_ROLE, Permission, Role
 from lss_core.study.database import Account, Membership, Study
 from lss_core.vocabulary import Refusal
 
@@ -53,6 +53,19 @@ def check_in_study(session: Session, actor: Actor, study_id: int | None, needed:
     if study is None or not any(needed in OF_ROLE[role] for role in roles):
         raise Refusal(f"You have no role in this study that permits you to {needed.value.replace('_', ' ')}.")
     return study
+
+
+def check_may_read(session: Session, account_id: int, study_id: int) -> None:
+    """Raise Refusal if the person has, or ever had, a role in the study that must not be together with reading.
+
+    Who set the truth still knows it after the role was taken away.
+    """
+    ever = session.exec(
+        select(Membership.role).where(Membership.account_id == account_id, Membership.study_id == study_id)
+    )
+    for role in map(Role, ever):
+        if frozenset({Role.READER, role}) in NOT_TOGETHER:
+            raise Refusal(f"Who is or was {role.label} of this study cannot read in it; let another person read.")
 
 
 def _roles(session: Session, account_id: int, study_id: int | None) -> frozenset[Role]:

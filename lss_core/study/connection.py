@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from threading import RLock
 
 from alembic import command
 from alembic.config import Config
@@ -19,6 +20,7 @@ from lss_core.vocabulary import Refusal
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_S = 20                                     # how long one SQLite writer waits for another
+_TURNS: dict[str, AbstractContextManager] = {}  # of SQLite writers, by the address of the database
 ADVISORY_LOCK = 0x1C55                          # of PostgreSQL, taken by whoever writes the audit log or migrates
 
 
@@ -60,7 +62,8 @@ def connect(url: str) -> Engine:
 @contextmanager
 def transaction(engine: Engine) -> Iterator[Session]:
     """A session that commits at the end, or not at all. On SQLite its writers queue; objects stay usable after it."""
-    with Session(engine.execution_options(writes=True), expire_on_commit=False) as session, session.begin():
+    writing = engine.execution_options(writes=True)
+    with _turn(engine), Session(writing, expire_on_commit=False) as session, session.begin():
         yield session
 
 
@@ -71,10 +74,24 @@ def reading(engine: Engine) -> Iterator[Session]:
         yield session
 
 
+@contextmanager
+def snapshot(engine: Engine) -> Iterator[Session]:
+    """A session that only reads, and sees one state of the database throughout, whatever others write meanwhile."""
+    if engine.dialect.name == "postgresql":
+        engine = engine.execution_options(isolation_level="REPEATABLE READ")
+    with reading(engine) as session:            # SQLite in WAL mode does so by itself
+        yield session
+
+
 def lock_writers(session: Session) -> None:
     """Let only this transaction write from here on, until it ends: what reads the last row and adds one needs it."""
     if session.get_bind().dialect.name == "postgresql":
         session.connection().execute(text("select pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
+
+
+def _turn(engine: Engine) -> AbstractContextManager:
+    """The turn of one SQLite writer of this process. SQLite itself lets writers poll, and under load some starve."""
+    return nullcontext() if engine.dialect.name != "sqlite" else _TURNS.setdefault(str(engine.url), RLock())
 
 
 def _prepare_sqlite(connection, _) -> None:

@@ -164,6 +164,7 @@ class Case(Table, table=True):
     level: str                                          # DiscLevel
     slice_index: int                                    # of the stored volume
     kind: str = CaseKind.TEST
+    cluster: int                                        # cases of one patient share it; 1, 2, ... within the study
     removed_at: datetime | None = _moment(nullable=True)     # before the lock only
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -23,6 +23,9 @@ class Design(StrEnum):
     UNAIDED_THEN_AIDED = "unaided_then_aided"           # session 1 without, session 2 with; the same for all readers
     CROSSOVER_SESSIONS = "crossover_sessions"           # two sessions; which comes first alternates over the readers
     CROSSOVER_CASES = "crossover_cases"                 # half of the cases aided in session 1, the other half in 2
+
+
+TWO_SESSIONS = (Design.UNAIDED_THEN_AIDED, Design.CROSSOVER_SESSIONS, Design.CROSSOVER_CASES)
 
 
 class OrderRule(StrEnum):
@@ -129,42 +132,65 @@ def arms_of(design: Design) -> tuple[Arm, ...]:
     return {Design.UNAIDED: (Arm.UNAIDED,), Design.AIDED: (Arm.AIDED,)}.get(design, (Arm.UNAIDED, Arm.AIDED))
 
 
-def digest(protocol: Protocol, cases: list[Mapping[str, Any]]) -> str:
-    """SHA-256 of a protocol together with its cases (scan hash, level, slice, kind), each in canonical JSON."""
-    text = json.dumps({"protocol": json.loads(protocol.canonical), "cases": cases}, sort_keys=True,
-                      separators=(",", ":"), ensure_ascii=False)
+def digest(protocol: Protocol, cases: Sequence[Mapping[str, Any]]) -> str:
+    """SHA-256 of a protocol together with the facts of its cases, each in canonical JSON.
+
+    Args:
+        cases: As `readiness.locked_facts` gives them.
+    """
+    content = {"protocol": json.loads(protocol.canonical), "cases": list(cases)}
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def changes(before: Protocol, after: Protocol) -> dict[str, tuple[Any, Any]]:
-    """What an amendment changed: field name to its old and new value."""
-    pairs = {each.name: (getattr(before, each.name), getattr(after, each.name)) for each in fields(Protocol)}
-    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+    """What an amendment changed: field name to its old and new value, as JSON values."""
+    old, new = json.loads(before.canonical), json.loads(after.canonical)
+    return {name: (old[name], new[name]) for name in old if old[name] != new[name]}
 
 
-def _problems(protocol: Protocol):
+def _problems(protocol: Protocol) -> Iterator[str]:
     """A sentence for each value that cannot be."""
-    two_sessions = (Design.UNAIDED_THEN_AIDED, Design.CROSSOVER_SESSIONS, Design.CROSSOVER_CASES)
+    yield from _problems_of_questions(protocol)
+    yield from _problems_of_design(protocol)
+    yield from _problems_of_analysis(protocol.analysis)
+
+
+def _problems_of_questions(protocol: Protocol) -> Iterator[str]:
     if not protocol.regions:
         yield "No region is asked; choose at least one."
+    if len(set(protocol.regions)) < len(protocol.regions):
+        yield "A region is asked twice; name each once."
+    if not (protocol.slices_around_mm >= 0 and protocol.pause_s >= 0 and protocol.idle_after_s > 0):
+        yield "Slices around (mm) and pause (s) must be 0 or more, and the idle limit (s) above 0."
+    if not 0 < protocol.junior_below_years <= protocol.senior_above_years:
+        yield (f"Junior below {protocol.junior_below_years:g} years and senior above {protocol.senior_above_years:g} "
+               "cannot be; the first must be positive and not above the second.")
+
+
+def _problems_of_design(protocol: Protocol) -> Iterator[str]:
     if protocol.sessions < 1:
         yield f"{protocol.sessions} sessions are planned; at least one is needed."
-    if protocol.design in two_sessions and protocol.sessions != 2:
+    if protocol.design in TWO_SESSIONS and protocol.sessions != 2:
         yield f"The design {protocol.design.value} has two sessions, not {protocol.sessions}."
     if Arm.AIDED in arms_of(protocol.design) and protocol.aid is None:
         yield f"The design {protocol.design.value} shows a model's grades; name the model version."
     if Arm.AIDED not in arms_of(protocol.design) and protocol.aid is not None:
         yield "An aid is named, but no arm of the design is aided; remove it or choose an aided design."
+    if protocol.aid is not None and not (protocol.aid.version and protocol.aid.weights_sha256):
+        yield "The aid needs its model version and the hash of its weights; choose a version that has graded the cases."
     if protocol.washout_days < 0:
         yield f"A washout of {protocol.washout_days} days cannot be; give 0 or more."
     if protocol.repeats < 0:
         yield f"{protocol.repeats} repeats cannot be; give 0 or more."
-    if not 0 < protocol.junior_below_years <= protocol.senior_above_years:
-        yield (f"Junior below {protocol.junior_below_years:g} years and senior above {protocol.senior_above_years:g} "
-               "cannot be; the first must be positive and not above the second.")
-    if not 1 <= protocol.analysis.cut <= 3:
-        yield f"The cut {protocol.analysis.cut} is not a grade from 1 to 3."
-    if not 0 < protocol.analysis.alpha < 0.5:
-        yield f"alpha {protocol.analysis.alpha:g} is not between 0 and 0.5."
-    if not (protocol.slices_around_mm >= 0 and protocol.pause_s >= 0 and protocol.idle_after_s > 0):
-        yield "Slices around (mm) and pause (s) must be 0 or more, and the idle limit (s) above 0."
+
+
+def _problems_of_analysis(plan: AnalysisPlan) -> Iterator[str]:
+    if not 1 <= plan.cut <= 3:
+        yield f"The cut {plan.cut} is not a grade from 1 to 3."
+    if not 0 < plan.alpha < 0.5:
+        yield f"alpha {plan.alpha:g} is not between 0 and 0.5."
+    if plan.non_inferiority_margin is not None and not 0 < plan.non_inferiority_margin < 1:
+        yield f"The non-inferiority margin {plan.non_inferiority_margin:g} is not between 0 and 1."
+    if plan.bootstraps < 1:
+        yield f"{plan.bootstraps} bootstraps cannot be; give 1 or more."

@@ -95,6 +95,7 @@ def upgrade() -> None:
         sa.Column("level", sa.String(), nullable=False),
         sa.Column("slice_index", sa.Integer(), nullable=False),
         sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("cluster", sa.Integer(), nullable=False),
         sa.Column("removed_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(["scan_id"], ["scan.id"], name="fk_case_scan_id"),
         sa.ForeignKeyConstraint(["study_id"], ["study.id"], name="fk_case_study_id"),

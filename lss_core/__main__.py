@@ -1,4 +1,7 @@
-"""The command line: grade, simulate, train, evaluate, evaluate-real. Exit 0 done, 3 refused, 2 usage."""
+"""The command line: grade, simulate, train, evaluate, evaluate-real, and what the `*_commands` add.
+
+Exit 0 done, 3 refused, 2 usage.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from typing import Any
 
+from lss_core import analyse_commands, demo_commands, study_commands
 from lss_core.vocabulary import RESEARCH_USE, Refusal
 
 DONE, USAGE, REFUSED = 0, 2, 3
@@ -59,6 +63,9 @@ def build_parser() -> argparse.ArgumentParser:
     real.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     real.add_argument("--record", action="store_true", help="write the figures into the model's card")
     real.set_defaults(run=run_evaluate_real)
+    study_commands.add_commands(commands)
+    demo_commands.add_commands(commands)
+    analyse_commands.add_commands(commands)
     return parser
 
 

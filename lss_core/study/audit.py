@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Engine
@@ -51,8 +51,8 @@ def append(
 def hash_of(line: AuditEvent) -> str:
     """SHA-256 of a line's content and the hash of the line before."""
     content = [
-        line.id, line.at.isoformat(timespec="microseconds"), line.actor, line.action, line.study_id, line.subject,
-        line.old, line.new, line.reason, line.previous_hash,
+        line.id, line.at.astimezone(UTC).isoformat(timespec="microseconds"), line.actor, line.action, line.study_id,
+        line.subject, line.old, line.new, line.reason, line.previous_hash,
     ]
     return hashlib.sha256(canonical(content).encode()).hexdigest()
 

@@ -36,7 +36,11 @@ def open_database(url: str) -> Engine:
     engine = connect(url)
     try:
         _upgrade(engine)
+    except Refusal:
+        engine.dispose()
+        raise
     except SQLAlchemyError as error:
+        engine.dispose()
         raise Refusal(
             f"The database {engine.url.render_as_string(hide_password=True)} cannot be opened "
             f"({type(error).__name__}); check DATABASE_URL and that the server is up."

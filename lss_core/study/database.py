@@ -228,6 +228,7 @@ class ReadingSession(Table, table=True):
     number: int
     seed: str                                           # from which the order was drawn
     protocol_version_id: int = Field(foreign_key="protocolversion.id")
+    years_of_experience: float                          # as stated when it began: later changes move nobody's level
     begun_at: datetime = _moment()
     completed_at: datetime | None = _moment(nullable=True)
 

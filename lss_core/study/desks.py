@@ -229,8 +229,10 @@ def _begin(session: Session, study: Study, actor: Actor, number: int, now: datet
         study_token=study.token, seed=seed, session_number=number, reader_index=_reader_index(session, study, actor),
     )
     assert study.id is not None and version.id is not None
+    years = session.get_one(Account, actor.account_id).years_of_experience
+    assert years is not None                    # the stage EXPERIENCE comes before
     begun = ReadingSession(study_id=study.id, account_id=actor.account_id, number=number, seed=seed,
-                           protocol_version_id=version.id, begun_at=now)
+                           protocol_version_id=version.id, years_of_experience=years, begun_at=now)
     session.add(begun)
     session.flush()
     _store(session, begun, order, {case.number: case.id for case in cases if case.id is not None})

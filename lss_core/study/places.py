@@ -93,15 +93,15 @@ def open_session(session: Session, account_id: int, study_id: int) -> ReadingSes
 
 
 def due_places(session: Session, reading_session: ReadingSession, *, limit: int = 2) -> list[Due]:
-    """The places of a session that are to be read, in the order in which they are: what was given back or gone back to
-    before what was never answered. The first is the current one."""
+    """The places of a session that are to be read, the current one first. What was given back or gone back to lies
+    before all that was never answered, since nobody reads ahead."""
     answered = exists().where(col(Answer.item_id) == ReadingItem.id)
     going_back = exists().where(col(Draft.item_id) == ReadingItem.id)
     newer = exists().where(col(Answer.item_id) == ReadingItem.id, col(Answer.revision) >= Reopening.revision)
     reopened = exists().where(col(Reopening.item_id) == ReadingItem.id, ~newer)
     items = session.exec(
         select(ReadingItem).where(ReadingItem.session_id == reading_session.id, ~answered | going_back | reopened)
-        .order_by(answered.desc(), col(ReadingItem.position)).limit(limit)
+        .order_by(col(ReadingItem.position)).limit(limit)
     ).all()
     return [Due(item, last_revision(session, item) + 1) for item in items]
 

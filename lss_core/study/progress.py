@@ -120,6 +120,15 @@ def _what_is_due(reader: ReaderProgress, title: str) -> str:
     }.get(reader.stage, f"You have read everything {where}; there is nothing more to do.")
 
 
+def _years(session: Session, study: Study, reader: Account) -> float | None:
+    """As stated when the reader began; before that, as stated now."""
+    begun = session.exec(
+        select(ReadingSession.years_of_experience)
+        .where(ReadingSession.study_id == study.id, ReadingSession.account_id == reader.id, ReadingSession.number == 1)
+    ).first()
+    return reader.years_of_experience if begun is None else begun
+
+
 def _of_reader(
     session: Session, study: Study, protocol: Protocol, reader: Account, answers: list[Answer], waiting: int,
     now: datetime,
@@ -128,7 +137,7 @@ def _of_reader(
     desk = desk_of(session, study, reader.id, now)
     times = [(each.submitted_at - each.shown_at).total_seconds() - each.idle_s for each in answers]
     last, middle = max((each.submitted_at for each in answers), default=None), median(times) if times else None
-    years = reader.years_of_experience
+    years = _years(session, study, reader)
     return ReaderProgress(
         account_id=reader.id, email=reader.email, name=reader.name or reader.email,
         experience=protocol.experience(years) if years is not None else None, stage=desk.stage,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from sqlalchemy import Engine
 from sqlmodel import Session, select
@@ -137,10 +137,10 @@ def submit(
 
 def answer_digest(answer: Answer, entry: Entry, *, item_token: str, protocol_number: int) -> str:
     """SHA-256 over everything that an answer says, with names that stay the same in another database."""
-    first = answer.first_input_at.isoformat() if answer.first_input_at else None
+    first = _utc(answer.first_input_at) if answer.first_input_at else None
     content = [
-        item_token, answer.revision, json.loads(entry.canonical), answer.shown_at.isoformat(), first,
-        answer.submitted_at.isoformat(), answer.idle_s, protocol_number, answer.software_version,
+        item_token, answer.revision, json.loads(entry.canonical), _utc(answer.shown_at), first,
+        _utc(answer.submitted_at), answer.idle_s, protocol_number, answer.software_version,
     ]
     return hashlib.sha256(audit.canonical(content).encode()).hexdigest()
 
@@ -215,3 +215,7 @@ def _note(
 def _receipt(answer: Answer, *, already: bool) -> Receipt:
     assert answer.id is not None
     return Receipt(answer.id, answer.submitted_at, already)
+
+
+def _utc(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat()

@@ -10,7 +10,6 @@ from sqlmodel import Session, col, select
 
 from lss_core.study.cases import outputs_of, references_of
 from lss_core.study.database import (
-    Account,
     Answer,
     Case,
     CaseKind,
@@ -89,14 +88,10 @@ def reader_codes(session: Session, study: Study) -> dict[int, str]:
 
 
 def _experience(session: Session, study: Study) -> dict[int, str]:
-    """Account to its experience level by the newest version of the protocol; "" where no years are stated."""
+    """Account to its experience level: of the years stated at the first session, by the newest protocol."""
     protocol, _ = protocol_now(session, study.id or 0)
-    accounts = session.exec(select(Account).join(ReadingSession).where(ReadingSession.study_id == study.id)).all()
-    return {
-        account.id or 0: "" if account.years_of_experience is None
-        else protocol.experience(account.years_of_experience).value
-        for account in accounts
-    }
+    firsts = session.exec(select(ReadingSession).where(ReadingSession.study_id == study.id, ReadingSession.number == 1))
+    return {first.account_id: protocol.experience(first.years_of_experience).value for first in firsts}
 
 
 def _last_answers(

@@ -201,6 +201,7 @@ def upgrade() -> None:
         sa.Column("number", sa.Integer(), nullable=False),
         sa.Column("seed", sa.String(), nullable=False),
         sa.Column("protocol_version_id", sa.Integer(), nullable=False),
+        sa.Column("years_of_experience", sa.Float(), nullable=False),
         sa.Column("begun_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("completed_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(["account_id"], ["account.id"], name="fk_readingsession_account_id"),

@@ -1,4 +1,4 @@
-"""The server: `streamlit run app.py`. Image routes and request guards; the pages themselves are in ui/portal.py."""
+"""The server: `streamlit run app.py`. Routes and request guards; the pages themselves are in ui/portal.py."""
 
 from __future__ import annotations
 
@@ -7,11 +7,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import streamlit as st
-from starlette.middleware import Middleware
 
-from ui import access, resources, routes
+from lss_core.vocabulary import Refusal
+from ui import access, case_routes, guards, providers, resources, routes
 
-access.refuse_open_address(st.get_option("server.address"))
+try:
+    setup = providers.configured()
+except Refusal as refusal:
+    raise SystemExit(f"Refusing to start: {refusal}") from refusal
+if setup is None:
+    access.refuse_open_address(st.get_option("server.address"))
 
 
 @asynccontextmanager
@@ -24,8 +29,5 @@ async def lifespan(_: st.App) -> AsyncIterator[None]:
 
 
 app = st.App(
-    "ui/portal.py",
-    routes=routes.ROUTES,
-    middleware=[Middleware(routes.LoopbackOnly), Middleware(routes.SecurityHeaders), Middleware(routes.SessionCookie)],
-    lifespan=lifespan,
+    "ui/portal.py", routes=[*routes.ROUTES, *case_routes.ROUTES], middleware=guards.stack(setup), lifespan=lifespan
 )

@@ -23,11 +23,14 @@ class Settings:
     runs: Path = ROOT / "runs"              # evaluations with the pictures of their failures; absent in a clone
     database_url: str = f"sqlite:///{ROOT / 'data' / 'studies.sqlite'}"     # SQLite in the data folder, or PostgreSQL
     image_store: str = str(ROOT / "data" / "images")    # folder or fsspec address (s3://...) of de-identified scans
+    session_idle_s: float = 1800.0          # a signed-in browser that does nothing for so long is signed out
+    session_lifetime_s: float = 12 * 3600.0     # and every one after so long, in use or not
+    hosts: tuple[str, ...] = ()             # names under which the server answers, beside that of redirect_uri
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
-        """Read LSS_MODEL, LSS_IMAGE_LIFETIME_S, LSS_IMAGE_MEMORY_MIB, LSS_DATA, LSS_MODELS, LSS_RUNS, DATABASE_URL and
-        LSS_IMAGES.
+        """Read LSS_MODEL, LSS_IMAGE_LIFETIME_S, LSS_IMAGE_MEMORY_MIB, LSS_DATA, LSS_MODELS, LSS_RUNS, DATABASE_URL,
+        LSS_IMAGES, LSS_SESSION_IDLE_S, LSS_SESSION_LIFETIME_S and LSS_HOSTS (names with commas between).
 
         Raises:
             ValueError: a number is not a positive number.
@@ -44,6 +47,9 @@ class Settings:
             runs=_folder(environment, "LSS_RUNS", cls.runs),
             database_url=environment.get("DATABASE_URL") or f"sqlite:///{data / 'studies.sqlite'}",
             image_store=environment.get("LSS_IMAGES") or str(data / "images"),
+            session_idle_s=_positive(environment, "LSS_SESSION_IDLE_S", cls.session_idle_s),
+            session_lifetime_s=_positive(environment, "LSS_SESSION_LIFETIME_S", cls.session_lifetime_s),
+            hosts=tuple(filter(None, map(str.strip, environment.get("LSS_HOSTS", "").lower().split(",")))),
         )
 
 

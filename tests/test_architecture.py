@@ -15,9 +15,10 @@ FORBIDDEN = {
     "lss_core/simulation": ("torch", *(f"lss_core.{n}" for n in ("grading", "training", "statistics"))),
     "lss_core/grading": ("lss_core.training", "lss_core.study", "lss_core.simulation", "lss_core.statistics"),
     "lss_core/training": ("lss_core.study",),
+    "lss_core/study": ("torch", *(f"lss_core.{n}" for n in ("grading", "imaging", "simulation", "training"))),
     "lss_core/statistics": ("lss_core.", "torch"),
     "lss_core/figures.py": ("torch", "sqlmodel"),
-    "pages": ("torch", "numpy", "sqlmodel", "pages"),
+    "pages": ("torch", "numpy", "sqlmodel", "sqlalchemy", "pages"),
 }
 OWN_FAMILY = {"lss_core/statistics": "lss_core.statistics"}
 

@@ -16,9 +16,10 @@ from streamlit.runtime.context import ContextProxy, StreamlitCookies, StreamlitH
 from streamlit.testing.v1 import AppTest
 
 from lss_core.grading.checkpoint import read_card, record_metrics
-from lss_core.permissions import Permission
+from lss_core.permissions import Permission, Role
 from lss_core.registry import Source, default_model, read_log, set_default
 from lss_core.settings import Settings
+from lss_core.study import acting
 from lss_core.training.imposed import imposed_figures
 from lss_core.vocabulary import RESEARCH_USE, Region
 from tests.cases import DOUBT, MEASURED_ON, REASON, case
@@ -30,8 +31,9 @@ from tests.model_folders import (
     made_up_evaluations,
     made_up_run,
 )
+from tests.people_cases import add_person, add_study
 from tests.test_imposed import case as drawn_case
-from ui import access
+from ui import access, resources
 from ui.access import SESSION_COOKIE
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -123,6 +125,13 @@ def escaping_zip() -> bytes:
     return file.getvalue()
 
 
+def act_as_a_reader() -> None:
+    """The local user may not read; a reader may."""
+    engine = resources.studies()
+    reader = add_person(engine, "reader@example.org", (add_study(engine), Role.READER))
+    acting.act_as(engine, cookie="me", account_id=reader)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_first_statement_of_a_page_is_its_guard(page):
     body = ast.parse(page.read_text()).body
@@ -137,6 +146,8 @@ def test_the_first_statement_of_a_page_is_its_guard(page):
 
 @pytest.mark.parametrize("page", ["ui/portal.py", *(f"pages/{page.name}" for page in PAGES)])
 def test_a_page_opens_without_an_error(page):
+    if page == "pages/read.py":
+        act_as_a_reader()
     app = opened(page)
     assert not app.exception
     assert not app.error
@@ -292,7 +303,7 @@ def test_a_change_that_is_not_confirmed_changes_nothing(settings):
     app = opened("pages/models.py")
     button(app, "Make v2 the default").click().run()
     button(app, "Cancel").click().run()
-    assert not settings.data.exists()
+    assert not (settings.data / "settings.json").exists()
 
 
 def test_a_damaged_version_is_not_offered_as_the_default(settings):
@@ -324,7 +335,7 @@ def test_nothing_of_the_models_is_shown_without_the_permission_to_read_them(monk
 
 
 def test_a_settings_file_that_cannot_be_read_is_shown_and_not_guessed_at(settings):
-    settings.data.mkdir()
+    settings.data.mkdir(exist_ok=True)
     (settings.data / "settings.json").write_text("{")
     for page in ("pages/models.py", "pages/grade.py"):
         app = opened(page)

@@ -12,6 +12,7 @@ STYLE = (
     "background:#7c2d12;color:#fff;padding:.45rem .9rem;border-radius:.35rem;font-size:.95rem;font-weight:600;"
     "line-height:1.35"
 )
+LOCAL = "No sign-in is configured: whoever uses this computer may act as anybody."
 
 
 # Streamlit leaves 6 rem free above a page and sets titles in 2.75 rem, which pushes the images off a laptop's screen.
@@ -22,7 +23,14 @@ LAYOUT = """<style>
 </style>"""
 
 
-def show() -> None:
-    """Show the banner, and set the spacing that every page shares."""
+def show(*, acting_as: str = "") -> None:
+    """Show the banner, and set the spacing that every page shares.
+
+    Args:
+        acting_as: Whom the local user acts as, where no sign-in is configured.
+    """
     st.html(LAYOUT)
-    st.html(f'<div role="note" aria-label="Research use" style="{STYLE}">{html.escape(RESEARCH_USE)}</div>')
+    text = html.escape(RESEARCH_USE)
+    if acting_as:
+        text += f' <span style="font-weight:400">{LOCAL} Now acting as: {html.escape(acting_as)}.</span>'
+    st.html(f'<div role="note" aria-label="Research use" style="{STYLE}">{text}</div>')

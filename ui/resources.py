@@ -8,11 +8,14 @@ import threading
 from pathlib import Path
 
 import streamlit as st
+from sqlalchemy import Engine
 
 from lss_core import registry
 from lss_core.grading.pipeline import Grader
+from lss_core.imaging.store import ScanStore
 from lss_core.registry import DefaultModel, ModelVersion, Stamp
 from lss_core.settings import Settings
+from lss_core.study.connection import open_database
 from lss_core.vocabulary import Refusal
 from ui.images import ImageStore
 
@@ -26,6 +29,30 @@ def images() -> ImageStore:
     """The pixels that the viewers of all sessions may ask for."""
     settings = Settings.from_environment()
     return ImageStore(lifetime_s=settings.image_lifetime_s, capacity_bytes=settings.image_memory_bytes)
+
+
+def studies() -> Engine:
+    """The database of people and studies, opened once and brought to this software's schema.
+
+    Raises:
+        Refusal: it cannot be opened.
+    """
+    return _studies(Settings.from_environment().database_url)
+
+
+@st.cache_resource(show_spinner=False, max_entries=2, on_release=Engine.dispose)
+def _studies(url: str) -> Engine:
+    return open_database(url)
+
+
+def scans() -> ScanStore:
+    """The stored scans and heat maps of all studies."""
+    return _scans(Settings.from_environment().image_store)
+
+
+@st.cache_resource(show_spinner=False, max_entries=2)
+def _scans(address: str) -> ScanStore:
+    return ScanStore(address)
 
 
 def versions() -> tuple[ModelVersion, ...]:

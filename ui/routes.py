@@ -1,19 +1,16 @@
-"""What the server answers beside Streamlit: pixels and the viewer's code, and the guards in front of every request."""
+"""What the server answers beside Streamlit: pixels and the viewer's code."""
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator
 
 import numpy as np
-from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ui import viewer
-from ui.access import SESSION_COOKIE, is_loopback_host
+from ui.access import SESSION_COOKIE
 from ui.resources import images
 
 SLICES_A_CHUNK = 4
@@ -21,21 +18,6 @@ SLICES_A_CHUNK = 4
 # the loopback the bytes are free.
 PRIVATE = {"Cache-Control": "no-store", "Content-Encoding": "identity"}
 GONE = "Not found, expired, or not yours."
-CONTENT_SECURITY_POLICY = "; ".join(
-    [
-        "default-src 'self'",
-        "script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:",    # Streamlit's own frontend needs the last three
-        "worker-src 'self' blob: data:",
-        "style-src 'self' 'unsafe-inline'",
-        "img-src 'self' data: blob:",
-        "font-src 'self' data:",
-        "connect-src 'self' data: blob:",
-        "object-src 'none'",
-        "base-uri 'self'",
-        "form-action 'self'",
-        "frame-ancestors 'none'",
-    ]
-)
 
 
 async def send_volume(request: Request) -> Response:
@@ -75,74 +57,3 @@ ROUTES = [
     Route("/api/overlays/{token}", send_overlay, methods=["GET"]),
     Route("/api/viewer/{digest}.js", send_viewer, methods=["GET"]),
 ]
-
-
-class LoopbackOnly:
-    """Turn away whatever does not come from this machine, or asks for another host's name (DNS rebinding)."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] not in ("http", "websocket") or _is_local(scope):
-            await self.app(scope, receive, send)
-        elif scope["type"] == "websocket":
-            await receive()
-            await send({"type": "websocket.close", "code": 1008, "reason": "loopback only"})
-        else:
-            answer = PlainTextResponse("Open this server as http://localhost on its own computer.", status_code=403)
-            await answer(scope, receive, send)
-
-
-def _is_local(scope: Scope) -> bool:
-    client = scope.get("client")
-    return (client is None or is_loopback_host(client[0])) and is_loopback_host(Headers(scope=scope).get("host", ""))
-
-
-class SecurityHeaders:
-    """Headers that keep the page from loading from, or being framed by, anything outside."""
-
-    HEADERS = (
-        ("Content-Security-Policy", CONTENT_SECURITY_POLICY),
-        ("X-Content-Type-Options", "nosniff"),
-        ("X-Frame-Options", "DENY"),
-        ("Referrer-Policy", "no-referrer"),
-        ("Cross-Origin-Opener-Policy", "same-origin"),
-        ("Cross-Origin-Resource-Policy", "same-origin"),
-        ("Permissions-Policy", "camera=(), microphone=(), geolocation=()"),
-    )
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in self.HEADERS:
-                    headers[name] = value
-            await send(message)
-
-        await self.app(scope, receive, send_with_headers if scope["type"] == "http" else send)
-
-
-class SessionCookie:
-    """Give each browser a random secret with its first page; images are bound to it."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or SESSION_COOKIE in HTTPConnection(scope).cookies:
-            await self.app(scope, receive, send)
-            return
-
-        async def send_with_cookie(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                if headers.get("content-type", "").startswith("text/html"):
-                    cookie = f"{SESSION_COOKIE}={secrets.token_urlsafe(32)}; Path=/; HttpOnly; SameSite=Strict"
-                    headers.append("Set-Cookie", cookie)
-            await send(message)
-
-        await self.app(scope, receive, send_with_cookie)

@@ -20,7 +20,7 @@ from lss_core.grading.pipeline import MODELS
 ROOT = Path(__file__).resolve().parents[2]
 REAL_CT = ROOT.parent / "shared" / "real_ct"
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-START_S = 60
+START_S = 180
 # Without the background flags Chromium asks its maker's servers, which a closed network refuses.
 FLAGS = [
     "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -28,16 +28,22 @@ FLAGS = [
 ]
 
 
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 @contextmanager
-def started_server(log: Path, *, environment: Mapping[str, str] | None = None) -> Iterator[str]:
-    """The real server on a free port of the loopback; yields its address.
+def started_server(
+    log: Path, *, environment: Mapping[str, str] | None = None, port: int | None = None
+) -> Iterator[str]:
+    """The real server on a port of the loopback, a free one unless named; yields its address.
 
     Args:
         environment: Variables to set beside those of the tests.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = port or free_port()
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
     variables = {**os.environ, **(environment or {})}
     with (

@@ -87,7 +87,7 @@ def test_the_default_is_changed_by_keyboard_after_a_confirmation(open_page, stud
     expect(dialog.get_by_text("unless another version is chosen for a scan")).to_be_visible(timeout=SLOW_MS)
     page.keyboard.press("Escape")
     expect(dialog).to_have_count(0)
-    assert not settings.data.exists()
+    assert not (settings.data / "settings.json").exists()
     make.press("Enter")
     dialog.get_by_role("button", name="Yes, make v2 the default").press("Enter")
     expect(page.get_by_text("v2 is the default now; it was v1.")).to_be_visible(timeout=SLOW_MS)

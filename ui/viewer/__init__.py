@@ -16,17 +16,22 @@ from lss_core.vocabulary import Box, Grade, Region
 BUNDLE = Path(__file__).parent / "bundle" / "viewer.js"
 DIGEST = hashlib.sha256(BUNDLE.read_bytes()).hexdigest()[:16]
 
-# Streamlit runs the component's script from a blob, where an import needs an absolute address.
-LOADER = f"""
+
+def loader(export: str) -> str:
+    """The script of a component that the bundle exports. Streamlit runs it from a blob, where an import needs an
+    absolute address."""
+    return f"""
 let ready;
 export default function (place) {{
   ready ??= import(new URL("/api/viewer/{DIGEST}.js", window.location.origin).href);
   let closed = false, close = () => {{}};
-  ready.then(({{ default: mount }}) => {{ if (!closed) close = mount(place); }});
+  ready.then(({{ {export}: mount }}) => {{ if (!closed) close = mount(place); }});
   return () => {{ closed = true; close(); }};
 }}
 """
 
+
+LOADER = loader("default")
 _component = component("lss_ct_viewer", js=LOADER, isolate_styles=False)
 
 

@@ -13,9 +13,10 @@ export class Boxes {
    * @param {{toCanvas, toImage}} mapping  between (row, column) pixels and canvas (x, y)
    * @param {() => void} onMoved  called once a box was let go
    * @param {(region: string) => void} onSelected
+   * @param {boolean} fixed  boxes are only looked at
    */
-  constructor(layer, mapping, { onMoved, onSelected }) {
-    Object.assign(this, { layer, mapping, onMoved, onSelected });
+  constructor(layer, mapping, { onMoved, onSelected, fixed = false }) {
+    Object.assign(this, { layer, mapping, onMoved, onSelected, fixed });
     this.regions = [];
     this.selected = null;
     this.heat = null;
@@ -49,20 +50,27 @@ export class Boxes {
 
   #group(region, proposed) {
     const name = NAMES[region.region] ?? region.region;
+    const described = `${name} box${region.grade == null ? "" : `, grade ${region.grade}`}.`;
     const group = svg("g", {
-      class: `lssv-box lssv-${region.region}`, tabindex: 0, role: "button", "data-region": region.region,
-      "aria-label": `${name} box${region.grade == null ? "" : `, grade ${region.grade}`}. Arrow keys move it.`,
+      class: `lssv-box lssv-${region.region}`, "data-region": region.region,
+      ...(this.fixed ? { role: "img", "aria-label": described }
+        : { tabindex: 0, role: "button", "aria-label": `${described} Arrow keys move it.` }),
     });
     group.classList.toggle("lssv-selected", region.region === this.selected);
     group.classList.toggle("lssv-proposed", proposed);
-    group.append(svg("rect", { class: "lssv-shape" }), svg("rect", { class: "lssv-grip", "data-part": "move" }));
+    group.append(svg("rect", { class: "lssv-shape" }));
     const text = svg("text", { class: "lssv-name" });
     text.textContent = region.grade == null || region.moved ? name : `${name} ${region.grade}`;
     group.append(text);
+    if (!this.fixed) this.#makeMovable(group, region);
+    return group;
+  }
+
+  #makeMovable(group, region) {
+    group.querySelector(".lssv-shape").after(svg("rect", { class: "lssv-grip", "data-part": "move" }));
     for (const corner of ["00", "01", "10", "11"]) group.append(svg("rect", { class: "lssv-corner", "data-part": corner }));
     group.addEventListener("pointerdown", (event) => this.#grab(event, region));
     group.addEventListener("keydown", (event) => this.#nudge(event, region));
-    return group;
   }
 
   #update() {

@@ -1,8 +1,10 @@
-/** Streamlit's entry: one Viewer for each place the component is mounted in. */
+/** Streamlit's entries: a Viewer on the grading page, a Desk on the reading page, one for each place of a component. */
+import { Desk } from "./desk.js";
+import deskStyles from "./desk.css?inline";
 import { Viewer } from "./viewer.js";
-import styles from "./viewer.css?inline";
+import viewerStyles from "./viewer.css?inline";
 
-const viewers = new WeakMap(); // parent element -> Viewer
+const shown = new WeakMap(); // parent element -> Viewer or Desk
 
 function addStyles(parent) {
   const root = parent.getRootNode();
@@ -10,20 +12,32 @@ function addStyles(parent) {
   if (home.querySelector("style[data-lssv]")) return;
   const style = document.createElement("style");
   style.dataset.lssv = "";
-  style.textContent = styles;
+  style.textContent = viewerStyles + deskStyles;
   home.append(style);
 }
 
+/** The viewer or desk of a place, made at the first run. */
+function placed(parent, make) {
+  addStyles(parent);
+  if (!shown.has(parent)) shown.set(parent, make());
+  return shown.get(parent);
+}
+
+function close(parent) {
+  shown.get(parent)?.close();
+  shown.delete(parent);
+}
+
 export default function mount({ parentElement, data, setStateValue }) {
-  addStyles(parentElement);
-  if (!viewers.has(parentElement)) {
-    viewers.set(parentElement, new Viewer(parentElement, (view) => viewers.get(parentElement)?.tell(view)));
-  }
-  const viewer = viewers.get(parentElement);
+  const viewer = placed(parentElement, () => new Viewer(parentElement, (view) => shown.get(parentElement)?.tell(view)));
   viewer.tell = (view) => setStateValue("view", view);
   viewer.update(data);
-  return () => {
-    viewers.get(parentElement)?.close();
-    viewers.delete(parentElement);
-  };
+  return () => close(parentElement);
+}
+
+export function desk({ parentElement, data, setTriggerValue }) {
+  const made = placed(parentElement, () => new Desk(parentElement, { preview: data.preview }));
+  made.tell = (name, token) => setTriggerValue(name, token);
+  made.update(data);
+  return () => close(parentElement);
 }

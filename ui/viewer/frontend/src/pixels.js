@@ -17,7 +17,10 @@ const arrived = new Map(); // url -> Volume
  * @property {boolean} hounsfield    false for a picture whose grey values are only a guess at HU
  */
 
-/** @returns {Promise<Volume>} */
+/**
+ * @param {{url: string}} description  a Volume without its pixels; a slab's url alone is enough, its answer tells the rest
+ * @returns {Promise<Volume>}
+ */
 export function loadVolume(description) {
   if (!volumes.has(description.url)) volumes.set(description.url, fetchVolume(description));
   return volumes.get(description.url);
@@ -33,21 +36,23 @@ export function releaseVolume(volume) {
   arrived.delete(volume.url);
 }
 
-async function fetchVolume(description) {
-  const response = await fetch(description.url, { credentials: "same-origin", cache: "no-store" });
-  if (!response.ok) {
-    volumes.delete(description.url);
-    throw new Error("The images are no longer held by the server. Upload the scan again.");
+async function fetchVolume(asked) {
+  try {
+    const response = await fetch(asked.url, { credentials: "same-origin", cache: "no-store" });
+    if (!response.ok) throw new Error("The images are no longer held by the server. Open the case again.");
+    const description = { ...asked, ...JSON.parse(response.headers.get("X-Slab") ?? "{}") };
+    const hu = new Int16Array(await response.arrayBuffer());
+    const expected = description.slices * description.rows * description.columns;
+    if (hu.length !== expected) {
+      throw new Error(`The server sent ${hu.length} pixels where ${expected} were expected. Reload the page.`);
+    }
+    const volume = { ...description, hu };
+    arrived.set(asked.url, volume);
+    return volume;
+  } catch (error) {
+    volumes.delete(asked.url); // the next try asks again
+    throw error;
   }
-  const hu = new Int16Array(await response.arrayBuffer());
-  const expected = description.slices * description.rows * description.columns;
-  if (hu.length !== expected) {
-    volumes.delete(description.url);
-    throw new Error(`The server sent ${hu.length} pixels where ${expected} were expected. Reload the page.`);
-  }
-  const volume = { ...description, hu };
-  arrived.set(description.url, volume);
-  return volume;
 }
 
 export async function loadOverlay(description) {

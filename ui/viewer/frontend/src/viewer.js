@@ -4,21 +4,20 @@ import {
   Enums as ToolEnums, LengthTool, PanTool, StackScrollTool, ToolGroupManager, WindowLevelTool, ZoomTool, addTool,
   annotation, init as initTools,
 } from "@cornerstonejs/tools";
+import { boneCentre } from "./bone.js";
 import { Boxes } from "./boxes.js";
 import { heatPicture } from "./heat.js";
-import { imageId, loadOverlay, loadVolume, registerPixels, releaseVolume } from "./pixels.js";
+import { button, element } from "./dom.js";
+import { GRADING, PRESETS, READING, keyName } from "./keys.js";
+import { imageId, loadOverlay, loadVolume, registerPixels, releaseVolume, slicePixels } from "./pixels.js";
+import { recall, remember } from "./remembered.js";
 import { Scout } from "./scout.js";
 
-const PRESETS = { soft: { width: 400, level: 40 }, bone: { width: 1800, level: 450 } };
 const MODES = { window: WindowLevelTool, pan: PanTool, zoom: ZoomTool, length: LengthTool };
 const MODE_LABELS = { window: "Window", pan: "Pan", zoom: "Zoom", length: "Length" };
 const REPORT_AFTER_MS = 350; // scrolling tells Python where it stopped, not every slice on the way
 const PLACED_BOX_MM = 18;
 const SPINE_MM = 150; // what is first in view around the boxes: a vertebra with its muscles
-const HELP =
-  "Wheel or arrow up and down: slices. Page up and down: five slices. Home, End: first and last. 1: soft window. " +
-  "2: bone window. S: zoom to the spine. Left and right: brightness. W, P, Z, L: drag to window, pan, zoom or measure. Plus, minus: zoom. " +
-  "0: whole slice. Delete: remove lengths.";
 
 let started = false;
 function startCornerstone() {
@@ -32,24 +31,24 @@ function startCornerstone() {
 
 let created = 0;
 
-const element = (tag, attributes = {}, ...children) => {
-  const made = document.createElement(tag);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  made.append(...children);
-  return made;
-};
-
 export class Viewer {
-  /** @param {(view: {slice: number, boxes: object}) => void} report  tells Python what is in view */
-  constructor(parent, report) {
+  /**
+   * @param {(view: {slice: number, boxes: object}) => void} report  tells Python what is in view
+   * @param {boolean} reading  a slab for a reader: boxes stay where they are, the desk around it hands on the keys, and
+   *   the window is kept from case to case
+   */
+  constructor(parent, report, { reading = false } = {}) {
     startCornerstone();
     this.report = report;
+    this.reading = reading;
+    this.keys = reading ? READING : GRADING;
     this.id = `lss-${++created}`;
     this.mode = "window";
     this.#build(parent);
     this.engine = new RenderingEngine(this.id);
     this.engine.enableElement({ viewportId: this.id, type: Enums.ViewportType.STACK, element: this.port });
     this.viewport = this.engine.getViewport(this.id);
+    this.port.removeAttribute("tabindex"); // a click gives the keyboard to the stage, which knows the keys
     this.#startTools();
     this.#listen();
   }
@@ -63,16 +62,16 @@ export class Viewer {
       await this.#showVolume(data);
       this.#showBoxes(data);
       await this.#showHeat(data.overlay);
-      this.#say("");
+      this.say("");
     } catch (error) {
-      this.#say(error.message, "alert");
+      this.say(error.message, "alert");
     }
   }
 
   async #showVolume(data) {
     const { volume: description, jump, slice } = data;
     if (this.volume?.url !== description.url) {
-      this.#say("Loading the images …");
+      this.say("Loading the images …");
       const volume = await loadVolume(description);
       if (this.data !== data) return;
       const before = this.volume;
@@ -82,7 +81,7 @@ export class Viewer {
       annotation.state.removeAllAnnotations();
       this.slider.max = volume.slices - 1;
       this.jump = jump;
-      this.preset("soft");
+      this.window(this.reading ? recall("window", PRESETS.soft) : PRESETS.soft);
       this.unframed = true;
       if (before) releaseVolume(before);
       this.root.dataset.ready = "true";
@@ -100,19 +99,23 @@ export class Viewer {
     }
     if (this.unframed) this.frameSpine();
     this.boxes.selected = selected;
+    if (!this.reading) this.#showScout(levels);
+    this.#refresh();
+  }
+
+  #showScout(levels) {
     const known = this.boxes.regions.find((region) => region.region === "central_canal" && region.box);
     const middle = known
       ? [(known.box[0] + known.box[2]) / 2, (known.box[1] + known.box[3]) / 2]
       : [this.volume.rows / 2, this.volume.columns / 2];
     this.scout.show(this.volume, middle, levels);
     this.scout.paint(this.voi);
-    this.#refresh();
   }
 
   async #showHeat(overlay) {
     if (!overlay) this.boxes.heat = null;
     else if (this.boxes.heat?.url !== overlay.url) {
-      const values = await loadOverlay(overlay);
+      const values = overlay.values ?? (await loadOverlay(overlay));
       if (this.data?.overlay?.url !== overlay.url) return;
       const picture = heatPicture(values, overlay.rows, overlay.columns);
       this.boxes.heat = { url: overlay.url, box: overlay.box, picture };
@@ -155,9 +158,9 @@ export class Viewer {
   frameSpine() {
     this.unframed = false;
     this.viewport.resetCamera();
-    const centres = this.boxes.regions.filter((each) => each.box).map(({ box }) => [(box[0] + box[2]) / 2, (box[1] + box[3]) / 2]);
-    if (!centres.length) return;
-    const [row, column] = [0, 1].map((axis) => centres.reduce((sum, centre) => sum + centre[axis], 0) / centres.length);
+    const centre = this.reading ? this.#boneCentre() : this.#boxesCentre();
+    if (!centre) return;
+    const [row, column] = centre;
     const { focalPoint, position } = this.viewport.getCamera();
     const target = [column * this.volume.spacing[1], row * this.volume.spacing[0], focalPoint[2]];
     const shorter = Math.min(this.port.clientWidth, this.port.clientHeight);
@@ -167,6 +170,16 @@ export class Viewer {
       parallelScale: ((SPINE_MM / 2) * this.port.clientHeight) / shorter, // half the height in view, in mm
     });
     this.viewport.render();
+  }
+
+  #boxesCentre() {
+    const centres = this.boxes.regions.filter((each) => each.box).map(({ box }) => [(box[0] + box[2]) / 2, (box[1] + box[3]) / 2]);
+    if (!centres.length) return null;
+    return [0, 1].map((axis) => centres.reduce((sum, centre) => sum + centre[axis], 0) / centres.length);
+  }
+
+  #boneCentre() {
+    return boneCentre(slicePixels(this.volume, this.data.slice), this.volume);
   }
 
   /** Choose what a drag with the left button does. */
@@ -203,36 +216,33 @@ export class Viewer {
       element("div", { class: `lssv-text lssv-side lssv-${side}`, "aria-hidden": "true" }, letter));
     this.stage = element(
       "div",
-      { class: "lssv-stage", tabindex: 0, role: "application", "aria-label": `CT slice viewer. ${HELP}` },
+      { class: "lssv-stage", tabindex: 0, role: "application", "aria-label": `CT slice viewer. ${this.keys.help}` },
       this.port, this.layer, ...sides, ...Object.values(this.captions),
     );
     const side = element("div", { class: "lssv-aside" });
     this.scout = new Scout(side, (slice) => this.scrollTo(slice));
     this.legend = element("div", { class: "lssv-legend", role: "group", "aria-label": "Regions" });
     side.append(this.legend);
+    side.hidden = this.reading;
     this.root = element("div", { class: "lssv", "data-ready": "false" }, this.#toolbar(),
       element("div", { class: "lssv-main" }, this.stage, side), this.#sliceField(), this.#help());
     parent.replaceChildren(this.root);
     this.boxes = new Boxes(
       this.layer,
       { toCanvas: (row, column) => this.#toCanvas(row, column), toImage: (x, y) => this.#toImage(x, y) },
-      { onMoved: () => { this.#refresh(); this.#moved(); }, onSelected: (region) => this.#select(region) },
+      { onMoved: () => { this.#refresh(); this.#moved(); }, onSelected: (region) => this.#select(region), fixed: this.reading },
     );
   }
 
   #toolbar() {
-    const button = (label, action, attributes = {}) => {
-      const made = element("button", { type: "button", ...attributes }, label);
-      made.addEventListener("click", action);
-      return made;
-    };
     this.modeButtons = Object.keys(MODES).map((mode) =>
       button(MODE_LABELS[mode], () => this.choose(mode), { "data-mode": mode, "aria-pressed": mode === this.mode }));
+    const { titles } = this.keys;
     const windows = element("div", { role: "group", "aria-label": "Window" },
-      button("Soft", () => this.preset("soft"), { title: "Width 400, level 40 (key 1)" }),
-      button("Bone", () => this.preset("bone"), { title: "Width 1800, level 450 (key 2)" }),
-      button("Spine", () => this.frameSpine(), { title: "Zoom to the boxes (key S)" }),
-      button("Whole", () => this.reset(), { title: "Fit the whole slice, soft window (key 0)" }),
+      button("Soft", () => this.preset("soft"), { title: `Width 400, level 40 (${titles.soft})` }),
+      button("Bone", () => this.preset("bone"), { title: `Width 1800, level 450 (${titles.bone})` }),
+      button("Spine", () => this.frameSpine(), { title: titles.spine }),
+      button("Whole", () => this.reset(), { title: `Fit the whole slice, soft window (${titles.whole})` }),
       button("Clear lengths", () => this.clearLengths(), { title: "Remove all lengths (Delete)" }));
     const slider = element("input", { type: "range", min: 0, max: 100, value: 50, "aria-label": "Heat map opacity" });
     slider.addEventListener("input", () => { this.boxes.opacity = slider.value / 100; this.#refresh(); });
@@ -250,8 +260,10 @@ export class Viewer {
   }
 
   #help() {
-    return element("details", { class: "lssv-help" }, element("summary", {}, "Keys and mouse"),
-      element("p", {}, `${HELP} Drag a box to move it, its corners to size it.`));
+    const help = element("details", { class: "lssv-help" }, element("summary", {}, "Keys and mouse"),
+      element("p", {}, this.keys.help));
+    help.hidden = this.reading; // the desk shows these keys among its own
+    return help;
   }
 
   #startTools() {
@@ -277,7 +289,7 @@ export class Viewer {
     this.port.addEventListener(Enums.Events.STACK_NEW_IMAGE, () => this.#moved());
     this.port.addEventListener(Enums.Events.VOI_MODIFIED, ({ detail }) => this.#windowed(detail.range));
     this.port.addEventListener("contextmenu", (event) => event.preventDefault());
-    this.stage.addEventListener("keydown", (event) => this.#key(event));
+    if (!this.reading) this.stage.addEventListener("keydown", (event) => this.#key(event));
     this.stage.addEventListener("pointerdown", () => this.stage.focus({ preventScroll: true }));
     this.layer.addEventListener("wheel", (event) => {
       event.preventDefault();
@@ -297,28 +309,21 @@ export class Viewer {
     this.voi = utilities.windowLevel.toWindowLevel(lower, upper);
     this.voi = { width: this.voi.windowWidth, level: this.voi.windowCenter };
     clearTimeout(this.painting);
-    this.painting = setTimeout(() => this.scout.paint(this.voi), 60);
+    this.painting = setTimeout(() => (this.reading ? remember("window", this.voi) : this.scout.paint(this.voi)), 60);
   }
 
   #key(event) {
-    if (event.target !== this.stage || event.ctrlKey || event.metaKey || event.altKey || !this.volume) return;
-    const { width, level } = this.voi;
-    const actions = {
-      ArrowUp: () => this.scrollTo(this.slice + 1), ArrowDown: () => this.scrollTo(this.slice - 1),
-      PageUp: () => this.scrollTo(this.slice + 5), PageDown: () => this.scrollTo(this.slice - 5),
-      Home: () => this.scrollTo(0), End: () => this.scrollTo(this.volume.slices - 1),
-      ArrowLeft: () => this.window({ width, level: level + 10 }),
-      ArrowRight: () => this.window({ width, level: level - 10 }),
-      1: () => this.preset("soft"), 2: () => this.preset("bone"), 0: () => this.reset(),
-      w: () => this.choose("window"), p: () => this.choose("pan"), z: () => this.choose("zoom"),
-      l: () => this.choose("length"), s: () => this.frameSpine(), "+": () => this.zoom(1.2), "=": () => this.zoom(1.2),
-      "-": () => this.zoom(1 / 1.2), Delete: () => this.clearLengths(), Backspace: () => this.clearLengths(),
-    };
-    const action = actions[event.key.length === 1 ? event.key.toLowerCase() : event.key];
-    if (!action) return;
+    if (event.target !== this.stage || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (!this.act(keyName(event))) return;
     event.preventDefault();
     event.stopPropagation(); // Streamlit has single-key shortcuts of its own
-    action();
+  }
+
+  /** Do what a key stands for. @returns {boolean} whether it stands for anything */
+  act(key) {
+    const action = this.volume && this.keys.actions(this)[key];
+    action?.();
+    return Boolean(action);
   }
 
   // ---- following what is in view ----------------------------------------------------------------------------
@@ -384,7 +389,8 @@ export class Viewer {
     }, REPORT_AFTER_MS);
   }
 
-  #say(text, role = "status") {
+  /** Write over the picture. */
+  say(text, role = "status") {
     this.captions.message.textContent = text;
     this.captions.message.setAttribute("role", role);
   }

@@ -1,7 +1,11 @@
+import importlib
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from lss_core.grading.backbone import create_backbone
 from lss_core.grading.classifier import (
     CROP_CHANNELS,
     GRADABLE,
@@ -138,6 +142,29 @@ def test_a_single_slice_is_its_own_neighbour():
     crop = region_crop(volume, 0, Region.CENTRAL_CANAL, Box(60, 54, 80, 74), TINY_CLASSIFIER)
     np.testing.assert_array_equal(crop[3], crop[0])
     np.testing.assert_array_equal(crop[4], crop[0])
+
+
+@pytest.mark.parametrize("backbone", ["tf_efficientnet_lite0", "mobilenetv4_conv_small", "resnet18"])
+def test_every_weight_takes_part_in_the_grade(backbone):
+    torch.manual_seed(0)
+    network = Classifier(replace(TINY_CLASSIFIER, backbone=backbone)).train()
+    network.outputs(torch.rand(4, CROP_CHANNELS, 96, 96), torch.tensor([False, True, False, True])).sum().backward()
+    assert [name for name, weight in network.named_parameters() if weight.grad is None] == []
+
+
+@pytest.mark.parametrize("backbone", ["tf_efficientnet_lite0", "mobilenetv4_conv_small"])
+def test_leaving_out_what_lies_behind_the_last_feature_map_changes_no_feature(backbone):
+    torch.manual_seed(0)
+    ours = create_backbone(backbone, in_channels=CROP_CHANNELS, levels=(2, 3)).eval()
+    timm = importlib.import_module("timm")          # importable once a backbone has been made
+    whole = timm.create_model(
+        backbone, features_only=True, in_chans=CROP_CHANNELS, out_indices=(2, 3), pretrained=False
+    ).eval()
+    missing, unknown = whole.load_state_dict(ours.state_dict(), strict=False)
+    assert missing and not unknown
+    crops = torch.rand(2, CROP_CHANNELS, 96, 96)
+    for mine, theirs in zip(ours(crops), whole(crops), strict=True):
+        assert torch.equal(mine, theirs)
 
 
 def test_grading_crops_one_by_one_or_together_is_the_same():

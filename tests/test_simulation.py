@@ -12,7 +12,7 @@ import pytest
 
 from lss_core.imaging.dicom import read_scan
 from lss_core.simulation import tissue
-from lss_core.simulation.anatomy import LABELS, sample_patient
+from lss_core.simulation.anatomy import LABELS, Patient, sample_patient
 from lss_core.simulation.render import Acquisition, detect, expose, sample_acquisition, trace
 from lss_core.simulation.samples import render_level, sample_axial, sample_coarse_volume
 from lss_core.simulation.series import (
@@ -23,7 +23,7 @@ from lss_core.simulation.series import (
     write_dicom,
     write_simulated,
 )
-from lss_core.simulation.truth import measure_slice
+from lss_core.simulation.truth import SIDES, SpinePlane, _recess_height, measure_slice
 from lss_core.vocabulary import (
     GRADE_BOUNDS,
     RECESS_HEIGHT,
@@ -105,6 +105,57 @@ def test_narrowing_one_recess_changes_its_own_side_only():
     left, right = RECESSES
     assert before[left].measures[RECESS_HEIGHT] - after[left].measures[RECESS_HEIGHT] > 1.0
     assert after[right].measures == before[right].measures
+
+
+def walls_apart(patient: Patient, z_mm: float, sign: float) -> float:
+    """Distance in mm, front to back, of the drawn walls of one recess where a plane meets them at the facet's tip."""
+    plane = SpinePlane(patient, z_mm)
+    tip, front, back = plane.recess(sign)
+    return plane.xy(sign * tip, back)[1] - plane.xy(sign * tip, front)[1]
+
+
+@pytest.mark.parametrize("below_mm", [0.0, 2.0, 6.0])
+def test_an_open_recess_is_not_called_closed_where_the_slice_cuts_the_spine_obliquely(below_mm):
+    wide, closed = 0, 0
+    for seed in range(100):
+        patient = sample_patient(np.random.default_rng([7, seed]))
+        z = patient.disc_position(DiscLevel.L5_S1)[2] - below_mm
+        measured = measure_slice(patient, z, 3.0)
+        for region, sign in SIDES.items():
+            if walls_apart(patient, z, sign) > 5.0:
+                wide += 1
+                closed += measured[region].measures[RECESS_HEIGHT] <= 2.0
+    assert wide > 100
+    assert closed <= 0.01 * wide    # the facet is no flat wall: a few are narrow beside its tip
+
+
+@pytest.mark.parametrize("level", [DiscLevel.L3_4, DiscLevel.L5_S1])
+def test_a_recess_narrows_as_its_facet_grows_and_stays_closed_once_it_is(level):
+    for seed in range(5):
+        patient = sample_patient(np.random.default_rng(seed))
+        z, heights = patient.disc_position(level)[2], []
+        for growth in np.arange(0.0, 13.0, 1.0):
+            section, joints = patient.section.copy(), patient.joints.copy()
+            section[:, 4] -= growth     # the left facet's tip
+            joints[:, 0, 1] -= growth
+            grown = replace(patient, section=section, joints=joints)
+            heights.append(measure_slice(grown, z, 1.0)[RECESSES[0]].measures[RECESS_HEIGHT])
+        assert np.diff(heights).max() < 0.3 and heights[-1] == 0.0
+
+
+def test_a_recess_that_ends_at_a_wall_is_as_high_as_its_narrowest_part_before_it():
+    labels = np.full((60, 40), tissue.DISC, np.int8)
+    labels[30:] = tissue.CORTEX
+    labels[12:40, :20] = tissue.EPIDURAL_FAT        # 28 rows of 0.3 mm, from the sac to a wall of bone
+    labels[12:16, 20:] = tissue.EPIDURAL_FAT        # and a film of fat in front of that bone
+    xs = 0.3 * np.arange(40)
+    for sign, seen, tip_x in ((1.0, labels, xs[20]), (-1.0, labels[:, ::-1], xs[19])):
+        assert _recess_height(seen, xs, tip_x=tip_x, sign=sign, apart=8.0) == pytest.approx(28 * 0.3)
+    labels[12:16, 20:] = tissue.CORTEX
+    assert _recess_height(labels, xs, tip_x=xs[20], sign=1.0, apart=8.0) == pytest.approx(28 * 0.3)
+    assert _recess_height(labels, xs, tip_x=xs[20], sign=1.0, apart=-0.5) == 0.0     # the facet meets the disc
+    labels[:, 6:] = tissue.CORTEX                   # nothing open within 4 mm of the tip
+    assert _recess_height(labels, xs, tip_x=xs[20], sign=1.0, apart=8.0) == 0.0
 
 
 def test_left_is_the_patients_left():

@@ -23,7 +23,7 @@ UNITS = {"mm": "mm", "px": "px", "hu": "HU", "s": "s"}     # of a configuration'
 EMPTY = """
 There is no model version in the models folder. Train one, then open this page again:
 
-```bash
+```
 python -m lss_core train classifier --out models
 ```
 """

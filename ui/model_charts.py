@@ -73,7 +73,7 @@ def curves(versions: Sequence[ModelVersion]) -> None:
         curve: Sequence[Mapping[str, float]] = card.metrics.get("curve", ())
         if not curve:
             st.info(
-                f"The card of {version.name} holds no training curve. Training records one:\n```bash\n"
+                f"The card of {version.name} holds no training curve. Training records one:\n```\n"
                 f"python -m lss_core train classifier --name {version.name} --out models\n```",
                 icon=":material/show_chart:",
             )

@@ -62,7 +62,7 @@ def _show_pictures(found: Sequence[Evaluation]) -> None:
             column.image(str(picture.path), caption=f"{version}, {picture.caption}")
     if not any(pictures.values()):
         st.info(
-            "The pictures of the worst errors are not here. The evaluation draws them, from the same scans:\n```bash\n"
+            "The pictures of the worst errors are not here. The evaluation draws them, from the same scans:\n```\n"
             f"{same_again(found)}\n```", icon=":material/image_not_supported:",
         )
 

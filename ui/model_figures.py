@@ -56,7 +56,7 @@ def _show_missing(results: Sequence[Measured]) -> None:
         names = [each.version for each in missing]
         st.info(
             f"{' and '.join(names)} {'was' if len(names) == 1 else 'were'} not evaluated on "
-            f"{_inside_a_sentence(SETS[missing[0].set_name])}. To fill this place:\n```bash\n"
+            f"{_inside_a_sentence(SETS[missing[0].set_name])}. To fill this place:\n```\n"
             f"{command(missing[0].set_name, names)}\n```\nSeveral versions named in one run are compared in pairs.",
             icon=":material/query_stats:",
         )
@@ -144,7 +144,7 @@ def _comparisons(found: Sequence[Evaluation]) -> None:
     tests = list(dict.fromkeys(test for each in found for test in each.comparisons))
     if not tests:
         st.info(
-            "No two of these versions were compared on the same scans. Name both in one run, for example:\n```bash\n"
+            "No two of these versions were compared on the same scans. Name both in one run, for example:\n```\n"
             f"{command(found[0].set_name, ['v1', 'v2'])}\n```", icon=":material/compare_arrows:",
         )
         return

@@ -18,7 +18,7 @@ HOW = (
     "A sham makes the sac denser and keeps its shape: a model that reads shape hardly moves."
 )
 NO_FIGURES = (
-    "No version was examined on outlined real scans. To fill this place:\n```bash\n"
+    "No version was examined on outlined real scans. To fill this place:\n```\n"
     "python -m lss_core evaluate-real SCANS --model v1 --left-out DIR --record\n```\n"
     "SCANS holds outlined scans, DIR models that were trained without each of them (docs/training.md)."
 )

@@ -14,10 +14,13 @@ from lss_core.simulation.render import trace
 from lss_core.vocabulary import CANAL_AP, RECESS_HEIGHT, SAC_AREA, Box, Grade, Region, grade_of_measure, measure_of
 
 PITCH_MM = 0.3
-FIELD_MM = ((-12.0, 20.0), (-22.0, 22.0))  # around the canal centre: rows (front, back), columns
+FIELD_MM = ((-21.0, 20.0), (-22.0, 22.0))  # around the canal centre: rows (front, back), columns
 RECESS_BOX_MM = 11.0  # a square at the anterolateral corner of the canal, reaching past the facet's tip
 _CANAL = np.array([tissue.SAC, tissue.EPIDURAL_FAT, tissue.ROOT, tissue.VEIN])
 _FREE = np.array([tissue.SAC, tissue.EPIDURAL_FAT, tissue.ROOT, tissue.VEIN, tissue.FORAMEN_FAT])
+_OWN = np.array([tissue.SAC, tissue.EPIDURAL_FAT])  # what lies in the canal alone, not in the foramen or in a body
+NARROWEST = 5  # columns, 1.5 mm
+WALL_STEP_MM = 2.0  # fall of the gap over one column at a wall that runs front to back
 SIDES = {Region.LEFT_LATERAL_RECESS: 1.0, Region.RIGHT_LATERAL_RECESS: -1.0}
 
 
@@ -64,7 +67,8 @@ def measure_slice(patient: Patient, z_mm: float, thickness_mm: float) -> dict[Re
 
     Sac area is counted; the canal's AP diameter is its extent in the midline, fat included; recess height is the free
     gap, in the anteroposterior direction, between the disc or body in front and the superior facet or its ligament
-    behind. All are averaged over two planes inside the slice. Returns only what exists on the slice.
+    behind, as far lateral as the canal reaches. All are averaged over two planes inside the slice. Returns only what
+    exists on the slice.
     """
     planes = [_measure_plane(patient, z_mm + f * thickness_mm) for f in (-0.25, 0.25)]
     out: dict[Region, MeasuredRegion] = {}
@@ -103,9 +107,8 @@ def _measure_plane(patient: Patient, z_mm: float) -> dict[Region, MeasuredRegion
     )
     for region, sign in SIDES.items():
         tip, front, back = sections.recess(sign)
-        tip_x, front_y = sections.xy(sign * tip, front)
-        _, back_y = sections.xy(sign * tip, back)
-        height = _recess_height(labels, ys, xs, tip_x=tip_x, sign=sign, middle_y=(front_y + back_y) / 2)
+        tip_x, _ = sections.xy(sign * tip, front)
+        height = _recess_height(labels, xs, tip_x=tip_x, sign=sign, apart=back - front)
         x, y = sections.xy(sign * min(0.8 * tip, 10.5), front + 3.0)
         r = RECESS_BOX_MM / 2
         out[region] = MeasuredRegion((y - r, x - r, y + r, x + r), {RECESS_HEIGHT: height})
@@ -121,31 +124,37 @@ def _canal_mask(labels: np.ndarray) -> np.ndarray | None:
     return parts == np.bincount(inside).argmax()
 
 
-def _recess_height(
-    labels: np.ndarray, ys: np.ndarray, xs: np.ndarray, *, tip_x: float, sign: float, middle_y: float
-) -> float:
-    """Mean free gap in mm over the narrowest 1.5 mm beside the facet's tip."""
+def _recess_height(labels: np.ndarray, xs: np.ndarray, *, tip_x: float, sign: float, apart: float) -> float:
+    """Mean free gap in mm over the narrowest 1.5 mm of the recess beside the facet's tip; 0 where it is closed.
+
+    Args:
+        apart: Distance in mm of the walls drawn at the tip. Where they meet, solid columns are the closed recess.
+            Otherwise they are its lateral wall: where a slice cuts the spine obliquely, a pedicle or the sacral wing
+            stands beside the tip, and the fat in front of that bone is not the recess.
+    """
     offset = sign * (xs - tip_x)  # mm lateral of the tip
-    columns = np.flatnonzero((offset > -4.0) & (offset < 1.5))
-    free = np.isin(labels[:, columns], _FREE)
-    middle = int(np.argmin(np.abs(ys - middle_y)))
-    reach = int(1.5 / PITCH_MM)
-    gaps = np.array([_free_run(free[:, c], middle, reach) for c in range(free.shape[1])]) * PITCH_MM
-    return float(np.sort(gaps)[:5].mean())
+    columns = np.flatnonzero((offset > -4.0) & (offset < 1.5))[:: int(sign)]  # from the sac outward
+    gaps = np.array([_canal_gap(column) for column in labels[:, columns].T])
+    if apart > 0:
+        gaps = gaps[gaps > 0]
+    if apart > WALL_STEP_MM:
+        gaps = _up_to_the_wall(gaps)
+    closed = np.zeros(max(0, NARROWEST - len(gaps)))
+    return float(np.sort(np.concatenate([gaps, closed]))[:NARROWEST].mean())
 
 
-def _free_run(free: np.ndarray, middle: int, reach: int) -> int:
-    """Length of the run of free pixels at `middle`, or at the nearest pixel within `reach`; 0 where all is solid."""
-    near = np.flatnonzero(free[middle - reach : middle + reach + 1])
-    if near.size == 0:
-        return 0
-    start = middle - reach + int(near[np.argmin(np.abs(near - reach))])
-    low, high = start, start
-    while low > 0 and free[low - 1]:
-        low -= 1
-    while high < len(free) - 1 and free[high + 1]:
-        high += 1
-    return high - low + 1
+def _up_to_the_wall(gaps: np.ndarray) -> np.ndarray:
+    """Gaps from the sac outward, as far as they do not fall suddenly."""
+    walls = np.flatnonzero(gaps[NARROWEST - 1 : -1] - gaps[NARROWEST:] > WALL_STEP_MM)
+    return gaps[: NARROWEST + int(walls[0])] if walls.size else gaps
+
+
+def _canal_gap(column: np.ndarray) -> float:
+    """Length in mm of the free run of labels [row] that holds most of the canal's own content; 0 where none does."""
+    runs: np.ndarray
+    runs, count = ndimage.label(np.isin(column, _FREE))  # type: ignore[assignment, misc]
+    own = np.bincount(runs[np.isin(column, _OWN)], minlength=count + 1)
+    return 0.0 if not own.any() else int((runs == own.argmax()).sum()) * PITCH_MM
 
 
 class SpinePlane:

@@ -22,7 +22,7 @@ from lss_core.statistics.calibration import fit_temperature, set_threshold
 from lss_core.training.data import VALIDATION_STREAM, PatchSource, vary_hu
 
 COVERAGE = 0.9
-PATCHES = 900
+PATCHES = 2400
 BOX_ERROR_MM = 1.0                  # standard deviation of a detected centre, each way
 
 

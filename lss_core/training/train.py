@@ -47,7 +47,7 @@ NARROWED_DATA = (
 )
 OWN_DATA = "trained on de-identified scans of the training group with their reference standard"
 VALIDATION_SAMPLES = 96
-VALIDATION_PATCHES = 1536           # simulated ones in a bank
+VALIDATION_PATCHES = 3072           # simulated ones in a bank
 
 
 @dataclass(frozen=True)

@@ -537,12 +537,13 @@ def test_an_unblinded_study_is_exported_once_for_each_press_and_the_log_has_its_
         assert file in said(app) and sha256 in said(app)
 
 
-def test_the_preview_shows_a_training_case_with_its_questions_and_no_reference(draft):
+def test_the_preview_shows_a_training_case_on_the_readers_desk_and_no_reference(draft):
     app = page(draft, "Preview")
-    text = said(app)
-    assert "L4/5, the first training case" in text and SECRET_SITE not in text
-    assert all(each.disabled for each in app.radio)
-    assert widget(app.slider, "Slice").value == 5
+    assert not app.exception and not app.error
+    (desk,) = app.get("bidi_component")
+    told = str(desk.proto).replace("\\", "")
+    assert '"preview": true' in told and '"level": "L4/5"' in told and '"kind": "training"' in told
+    assert SECRET_SITE not in told + said(app) and "two surgeons" not in told + said(app)
 
 
 def test_a_preview_stores_nothing(draft):

@@ -355,7 +355,7 @@ def test_weights_that_took_the_place_of_the_chosen_ones_are_pointed_out(settings
 def test_versions_that_were_not_evaluated_say_how_to_evaluate_them(tab):
     said = text_of(models_page(tab))
     assert "v1 and v2 were not evaluated on simulated CT" in said
-    assert "python -m lss_core evaluate --simulated 200 --seed 1000001 --model v1 v2" in said
+    assert "python -m lss_core evaluate --simulated 200 --seed 1000002 --model v1 v2" in said
 
 
 def test_a_version_without_a_training_curve_says_how_one_is_made():

@@ -154,6 +154,8 @@ def test_a_recess_that_ends_at_a_wall_is_as_high_as_its_narrowest_part_before_it
     labels[12:16, 20:] = tissue.CORTEX
     assert _recess_height(labels, xs, tip_x=xs[20], sign=1.0, apart=8.0) == pytest.approx(28 * 0.3)
     assert _recess_height(labels, xs, tip_x=xs[20], sign=1.0, apart=-0.5) == 0.0     # the facet meets the disc
+    labels[18:40, :20] = tissue.FLAVUM              # six rows are left open, still up to a wall
+    assert _recess_height(labels, xs, tip_x=xs[20], sign=1.0, apart=1.8) == pytest.approx(6 * 0.3)
     labels[:, 6:] = tissue.CORTEX                   # nothing open within 4 mm of the tip
     assert _recess_height(labels, xs, tip_x=xs[20], sign=1.0, apart=8.0) == 0.0
 

@@ -42,7 +42,7 @@ class Measured:
     problem: str = ""
 
 
-def command(set_name: str, versions: Sequence[str], *, patients: int = 200, seed: str = "1000001") -> str:
+def command(set_name: str, versions: Sequence[str], *, patients: int = 200, seed: str = "1000002") -> str:
     """What evaluates versions on a set, keeps the outcomes and the pictures of failures, and fills the cards."""
     scans = SCANS[set_name].format(patients=patients, seed=seed)
     return f"python -m lss_core evaluate {scans} --model {' '.join(versions)} --resume runs/{set_name} --record"

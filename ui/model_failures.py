@@ -59,7 +59,7 @@ def _show_pictures(found: Sequence[Evaluation]) -> None:
         return
     for version, drawn in pictures.items():
         for column, picture in zip(cycle(st.columns(PICTURES_A_ROW)), drawn, strict=False):
-            column.image(str(picture.path), caption=f"{version}, {picture.caption}")
+            column.image(str(picture.path), caption=f"{version}, {picture.caption}", alt=f"CT with {picture.caption}")
     if not any(pictures.values()):
         st.info(
             "The pictures of the worst errors are not here. The evaluation draws them, from the same scans:\n```\n"

@@ -1,4 +1,4 @@
-"""The operator's commands on studies: audit verify, export, import, backup, restore, invite."""
+"""The operator's commands on studies: audit verify, export, import, backup, restore, invite, disable."""
 
 from __future__ import annotations
 
@@ -95,6 +95,16 @@ def run_invite(options: argparse.Namespace) -> int:
     return DONE
 
 
+def run_disable(options: argparse.Namespace) -> int:
+    """Shut a person out of everything at once; what they did stays."""
+    from lss_core.study.people import disable
+
+    with _database() as engine:
+        address = disable(engine, options.email, reason=options.reason)
+    print(f"{address} is signed out everywhere and cannot sign in again.")
+    return DONE
+
+
 def add_commands(commands: argparse._SubParsersAction) -> None:
     """Add the commands to the command line."""
     audit = commands.add_parser("audit", help="the audit log").add_subparsers(required=True, metavar="COMMAND")
@@ -117,6 +127,10 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     invite = commands.add_parser("invite", help="let a person sign in and create studies")
     invite.add_argument("email")
     invite.set_defaults(run=run_invite)
+    disable = commands.add_parser("disable", help="sign a person out everywhere and let them in no more")
+    disable.add_argument("email")
+    disable.add_argument("--reason", required=True, help="kept in the audit log")
+    disable.set_defaults(run=run_disable)
 
 
 @contextmanager

@@ -131,6 +131,19 @@ def test_invite_lets_a_person_make_studies(go_elsewhere, capsys, monkeypatch, da
     engine.dispose()
 
 
+def test_disable_shuts_a_person_out_with_a_reason(go_elsewhere, capsys, monkeypatch, databases):
+    go_elsewhere()
+    url = databases.new("sqlite")
+    monkeypatch.setenv("DATABASE_URL", url)
+    main(["invite", "new@example.org"])
+    assert main(["disable", "new@example.org", "--reason", "left the group"]) == DONE
+    assert "cannot sign in again" in capsys.readouterr().out
+    with reading(engine := open_database(url)) as session:
+        assert session.get_one(Account, 1).disabled
+    engine.dispose()
+    assert main(["disable", "other@example.org", "--reason", "left"]) == REFUSED
+
+
 @pytest.mark.parametrize(("arguments", "told"), [
     (["export", "7", "OUT"], "There is no study '7'; there are: none"),
     (["import", "OUT"], "There is no file"),
@@ -165,7 +178,7 @@ def test_a_place_that_cannot_be_is_refused(go_elsewhere, tmp_path, monkeypatch, 
 
 @pytest.mark.parametrize("arguments", [
     ["audit"], ["audit", "dance"], ["audit", "verify", "--noted", "5"], ["export", "1"], ["import"], ["backup"],
-    ["restore"], ["invite"],
+    ["restore"], ["invite"], ["disable", "new@example.org"],
 ])
 def test_wrong_usage_exits_with_two(arguments):
     with pytest.raises(SystemExit) as stop:

@@ -164,7 +164,7 @@ def confusion_figure(
     ))
     figure.update_xaxes(title="graded", side="bottom")
     figure.update_yaxes(title="reference", autorange="reversed")
-    return _titled(figure, f"{title}: {counts.sum()} regions", measured_on, height=430)
+    return titled(figure, f"{title}: {counts.sum()} regions", measured_on, height=430)
 
 
 def reliability_figure(
@@ -182,13 +182,13 @@ def reliability_figure(
     figure.add_scatter(
         x=[each.confidence for each in used], y=[each.accuracy for each in used], mode="lines+markers+text",
         text=[f"n = {each.n}" for each in used], textposition="bottom right", name="measured",
-        marker={"color": BLUE, "size": 9}, line={"color": BLUE, "width": 1}, error_y=_bars(intervals, BLUE),
+        marker={"color": BLUE, "size": 9}, line={"color": BLUE, "width": 1}, error_y=error_bars(intervals, BLUE),
         hovertemplate="probability %{x:.3f}, accuracy %{y:.3f}, %{text}<extra></extra>",
     )
     figure.update_xaxes(title="probability of the grade that was given", range=[0, 1.08])
     figure.update_yaxes(title="share of these grades that is right", range=[0, 1.05])
     title = f"{title}, {sum(each.n for each in used)} regions: expected calibration error {expected_error}"
-    return _titled(figure, title, measured_on, height=430)
+    return titled(figure, title, measured_on, height=430)
 
 
 def forest_figure(
@@ -199,7 +199,7 @@ def forest_figure(
     places = [number + FOREST_GAP * groups.index(row.group) for number, row in enumerate(rows)]
     estimates = [row.estimate for row in rows]
     figure = go.Figure(go.Scatter(
-        x=[estimate.value for estimate in estimates], y=places, mode="markers", error_x=_bars(estimates, BLUE),
+        x=[estimate.value for estimate in estimates], y=places, mode="markers", error_x=error_bars(estimates, BLUE),
         marker={"color": BLUE, "size": 8, "symbol": "square"}, showlegend=False,
         text=[f"{row.group} {row.label}: {row.estimate}, n = {row.regions}" for row in rows],
         hovertemplate="%{text}<extra></extra>",
@@ -219,7 +219,7 @@ def forest_figure(
     )
     height = 170 + round(FOREST_ROW_PX * (len(rows) + FOREST_GAP * len(groups)))
     title = f"{title}, {regions} regions: {axis} {overall}"
-    return _titled(figure, title, measured_on, height=height, left=190, right=220)
+    return titled(figure, title, measured_on, height=height, left=190, right=220)
 
 
 def bland_altman_figure(
@@ -250,7 +250,7 @@ def bland_altman_figure(
     margin = 0.08 * (max(spread) - min(spread)) or 1.0
     figure.update_yaxes(title=f"measured minus known ({unit})", range=[min(spread) - margin, max(spread) + margin])
     shown = f"{regions} regions" if len(points) == regions else f"{regions} regions, {len(points)} shown"
-    return _titled(figure, f"{title}: {shown}", measured_on, height=430)
+    return titled(figure, f"{title}: {shown}", measured_on, height=430)
 
 
 def curve_figure(curve: Sequence[Mapping[str, float]], *, title: str, measured_on: str) -> go.Figure:
@@ -272,7 +272,7 @@ def curve_figure(curve: Sequence[Mapping[str, float]], *, title: str, measured_o
                     showlegend=not any(trace.name == label for trace in figure.data),  # type: ignore[union-attr]
                 )
     figure.update_xaxes(title="step")
-    figure = _titled(figure, f"{title}: {len(curve)} points", measured_on, height=340)
+    figure = titled(figure, f"{title}: {len(curve)} points", measured_on, height=340)
     return figure.update_layout(legend={"x": 1, "y": 1.12})     # above the names of the panels
 
 
@@ -291,11 +291,11 @@ def dose_figure(
         )
     figure.update_xaxes(title="dose: 0 the scan as it is, 1 severe narrowing", tickvals=list(doses))
     figure.update_yaxes(title="expected grade", range=[-0.1, 3.1])
-    figure = _titled(figure, title, measured_on, height=460, right=230)
+    figure = titled(figure, title, measured_on, height=460, right=230)
     return figure.update_layout(legend={"orientation": "v", "x": 1.02, "xanchor": "left", "y": 1, "yanchor": "top"})
 
 
-def _bars(estimates: Sequence[Estimate], colour: str) -> dict:
+def error_bars(estimates: Sequence[Estimate], colour: str) -> dict:
     """Error bars of plotly; none where there is no interval."""
     arms = np.nan_to_num([(e.value - e.low, e.high - e.value) for e in estimates], nan=0.0).reshape(-1, 2)
     return {"type": "data", "symmetric": False, "arrayminus": arms[:, 0], "array": arms[:, 1], "color": colour,
@@ -309,7 +309,7 @@ def _short(estimate: Estimate) -> str:
     return f"{estimate.value:.3g} ({estimate.low:.3g} to {estimate.high:.3g})"
 
 
-def _titled(
+def titled(
     figure: go.Figure, title: str, measured_on: str, *, height: int, left: int = 70, right: int = 30
 ) -> go.Figure:
     """Title, and below it on what the figure was measured; both may hold any text."""

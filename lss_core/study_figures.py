@@ -22,9 +22,9 @@ from lss_core.figures import (
     GREY,
     ORANGE,
     VERMILION,
-    _bars,
-    _titled,
     confusion_figure,
+    error_bars,
+    titled,
 )
 from lss_core.statistics.estimate import Estimate
 from lss_core.study.analysis_values import MrmcResult, RaterKind, RaterResult, RegionKind, StudyAnalysis
@@ -103,7 +103,7 @@ def forest(
         estimates = [line.estimate for _, line in own]
         figure.add_scatter(
             x=[None if math.isnan(each.value) else each.value for each in estimates], y=[p for p, _ in own],
-            mode="markers", error_x=_bars(estimates, colour), showlegend=False,
+            mode="markers", error_x=error_bars(estimates, colour), showlegend=False,
             marker={"color": colour, "size": 8, "symbol": symbol}, hovertemplate="%{text}<extra></extra>",
             text=[html.escape(f"{line.label}: {line.estimate}{line.note}") for _, line in own],
         )
@@ -117,7 +117,7 @@ def forest(
     figure.update_xaxes(title=axis, type="log" if logarithmic else "linear")
     figure.update_yaxes(tickvals=places, ticktext=[html.escape(line.label) for line in lines],
                         range=[len(lines) - 0.3, -0.7], showgrid=False, zeroline=False)
-    return _titled(figure, title, statement, height=170 + FOREST_ROW_PX * len(lines), left=210, right=300)
+    return titled(figure, title, statement, height=170 + FOREST_ROW_PX * len(lines), left=210, right=300)
 
 
 def _shortened(text: str, most: int) -> str:

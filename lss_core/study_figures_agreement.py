@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import plotly.graph_objects as go
 
-from lss_core.figures import BLUE, GREEN, ORANGE, WHITE_TO_BLUE, _titled
+from lss_core.figures import BLUE, GREEN, ORANGE, WHITE_TO_BLUE, titled
 from lss_core.study.analysis_values import AgreementPanel, RegionKind, RepeatPanel, StudyAnalysis
 from lss_core.study_figures import ESTIMATE_HEAD, Line, StudyFigure, estimate_cells, forest
 
@@ -43,7 +43,7 @@ def _heat_map(panel: AgreementPanel, analysis: StudyAnalysis) -> StudyFigure:
     figure.update_xaxes(type="category")
     figure.update_yaxes(type="category", autorange="reversed")
     title = f"{panel.region.label}, {panel.arm}: kappa (quadratic weights) of every two raters"
-    figure = _titled(figure, title, analysis.statement, height=240 + 26 * len(names), left=110)
+    figure = titled(figure, title, analysis.statement, height=240 + 26 * len(names), left=110)
     rows = tuple((panel.region, panel.arm, each.first, each.second, *estimate_cells(each.kappa))
                  for each in panel.pairs)
     return StudyFigure(f"agreement-{panel.region}-{panel.arm}", figure, PAIR_HEAD, rows, analysis.statement)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import plotly.graph_objects as go
 
-from lss_core.figures import FAMILY_COLOURS, GREY, ORANGE, VERMILION, _titled, reliability_figure
+from lss_core.figures import FAMILY_COLOURS, GREY, ORANGE, VERMILION, reliability_figure, titled
 from lss_core.study.analysis_values import OperatingPoint, RaterKind, RegionKind, RocPanel, StudyAnalysis
 from lss_core.study_figures import SYMBOL_OF, StudyFigure
 
@@ -27,7 +27,7 @@ def roc_figure(analysis: StudyAnalysis, region: RegionKind, *, cut: int) -> Stud
     figure.update_yaxes(title="sensitivity", range=[-0.02, 1.02])
     n = panel.positives + panel.negatives
     title = f"{region.label}: grade >= {cut} ({panel.positives} of {n} regions positive)"
-    figure = _titled(figure, title, analysis.statement, height=520, right=360)
+    figure = titled(figure, title, analysis.statement, height=520, right=360)
     figure.update_layout(legend={"orientation": "v", "x": 1.02, "xanchor": "left", "y": 1, "yanchor": "top"})
     rows = tuple((region.value, cut, each.kind, each.name, each.arm, x, y)
                  for each in panel.curves for x, y in zip(each.false_positive_rate, each.sensitivity, strict=True))

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from lss_core.figures import BLUE, FAMILY_COLOURS, ORANGE, _bars, _titled
+from lss_core.figures import BLUE, FAMILY_COLOURS, ORANGE, error_bars, titled
 from lss_core.study.analysis_times import BY_PLACE, BY_TIME
 from lss_core.study.analysis_values import Bin, StudyAnalysis
 from lss_core.study_figures import ESTIMATE_HEAD, SYMBOL_OF, Line, StudyFigure, estimate_cells, forest, p_text
@@ -68,14 +68,14 @@ def _along(analysis: StudyAnalysis, bins: list[Bin], by: str, key: str) -> Study
                 x=[each.part + shift for each in own], y=values, name=name, legendgroup=name, showlegend=column == 1,
                 mode="lines+markers", marker={"color": colour, "symbol": SYMBOL_OF[arm], "size": 8},
                 line={"color": colour}, row=1, col=column, hovertemplate="%{text}<extra></extra>",
-                error_y=_bars([each.accuracy for each in own], colour) if column == 1 else None,
+                error_y=error_bars([each.accuracy for each in own], colour) if column == 1 else None,
                 text=[html.escape(f"{name}, quarter {each.part}: accuracy {each.accuracy}, {each.median_s:.1f} s, "
                                   f"n = {each.readings}") for each in own],
             )
     axis = "quarter of the session" if by == BY_PLACE else "quarter of the reader's own times, 1 the fastest"
     figure.update_xaxes(title=axis, tickvals=sorted({each.part for each in bins}))
     title = "Learning and fatigue along a session" if by == BY_PLACE else "Accuracy against time"
-    figure = _titled(go.Figure(figure), title, analysis.statement, height=450)
+    figure = titled(go.Figure(figure), title, analysis.statement, height=450)
     figure.update_layout(legend={"x": 0, "xanchor": "left", "y": -0.22, "yanchor": "top"}, margin={"b": 90})
     rows = tuple((each.by, each.arm, each.session, each.part, each.median_s, each.readings,
                   *estimate_cells(each.accuracy)) for each in bins)

@@ -6,7 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from ui.scan_input import _plain, unpacked
+from ui.scan_input import unpacked
+from ui.wording import plain
 
 
 def upload(name: str, content: bytes = b"x") -> SimpleNamespace:
@@ -50,4 +51,4 @@ def test_nothing_is_left_behind_even_after_an_error():
 
 
 def test_text_from_a_file_cannot_become_markup():
-    assert _plain("<b>[x](http://e)") == r"\<b\>\[x\]\(http\:\/\/e\)".replace(r"\/", "/")
+    assert plain("<b>[x](http://e)") == r"\<b\>\[x\]\(http\:\/\/e\)".replace(r"\/", "/")

@@ -2,63 +2,37 @@
 
 from __future__ import annotations
 
-import logging
-import threading
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from pathlib import Path
 
 import streamlit as st
 from sqlalchemy import Engine
 
-from lss_core.demo.study import has_demo, make_demo
+from lss_core.demo.study import DemoStudies, has_demo, make_demo
 from lss_core.grading.pipeline import Grader
 from lss_core.imaging.store import ScanStore
 from lss_core.settings import Settings
-from lss_core.vocabulary import Refusal
 from ui import providers, resources
+from ui.background import Job, Progress
 
-log = logging.getLogger(__name__)
 VERSIONS = ("v1", "v2")
 MINUTES = "about four minutes"
 POLL_S = 1.0
 
 
-@dataclass
-class DemoJob:
-    """The one making of the demo in this process; it goes on while pages come and go."""
-
-    what: str = ""
-    share: float = 0.0
-    running: bool = False
-    failed: str = ""
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def start(self, engine: Engine, settings: Settings) -> None:
-        """Begin, unless it runs already."""
-        with self.lock:
-            if self.running:
-                return
-            self.running, self.failed, self.share, self.what = True, "", 0.0, "Loading the models"
-        threading.Thread(target=self._run, args=(engine, settings), name="demo", daemon=True).start()
-
-    def _run(self, engine: Engine, settings: Settings) -> None:
-        try:
-            graders = [Grader.load(version, models=settings.models) for version in VERSIONS]
-            make_demo(engine, ScanStore(settings.image_store), graders, progress=self._tell)
-        except Refusal as refusal:
-            self.failed = str(refusal)
-        except Exception:
-            log.exception("The demo could not be made")
-            self.failed = "The demo could not be made; the server's log says why."
-        finally:
-            self.running = False
-
-    def _tell(self, what: str, share: float) -> None:
-        self.what, self.share = what, share
-
-
 @st.cache_resource(show_spinner=False)
-def job() -> DemoJob:
-    return DemoJob()
+def job() -> Job[DemoStudies]:
+    """The one making of the demo in this process."""
+    return Job("demo", "The demo could not be made; the server's log says why.")
+
+
+def _work(engine: Engine, store: ScanStore, models: Path) -> Callable[[Progress], DemoStudies]:
+    def make(progress: Progress) -> DemoStudies:
+        progress("Loading the models", 0.0)
+        graders = [Grader.load(version, models=models) for version in VERSIONS]
+        return make_demo(engine, store, graders, progress=progress)
+
+    return make
 
 
 def show() -> None:
@@ -81,7 +55,7 @@ def _show_offer() -> None:
         if job().failed:
             st.error(job().failed)
         if st.button("Make the demo studies", icon=":material/science:", key="make-demo"):
-            job().start(resources.studies(), Settings.from_environment())
+            job().start(_work(resources.studies(), resources.scans(), Settings.from_environment().models))
             st.rerun()
 
 

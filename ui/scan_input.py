@@ -18,6 +18,7 @@ from lss_core.simulation.series import DEMO_SEED, simulate_volume
 from lss_core.vocabulary import Refusal
 from ui import cases, versions_menu
 from ui.access import Visitor
+from ui.wording import plain
 
 NAMED_AT_MOST = 5                               # files named for one reason; the rest are counted
 PICTURES = (".png", ".jpg", ".jpeg")
@@ -116,12 +117,12 @@ def _ask_about_upload(files: Sequence[UploadedFile]) -> ScanRequest | None:
     _show_left_out(choice.left_out)
     if len(choice.names) == 1:
         chosen = choice.best
-        st.caption(f"Series found: {_plain(choice.names[chosen])}")
+        st.caption(f"Series found: {plain(choice.names[chosen])}")
         asked = st.session_state.get("opened_upload") != upload or st.button("Grade this series again")
     else:
         chosen = st.radio(
             "Series found", list(choice.names), index=list(choice.names).index(choice.best),
-            format_func=lambda place: _plain(choice.names[place]), key=f"series-{upload[0]}",
+            format_func=lambda place: plain(choice.names[place]), key=f"series-{upload[0]}",
         )
         asked = st.button("Grade this series", type="primary")
     if not asked:
@@ -190,7 +191,7 @@ def _left_out(index: ScanIndex) -> Iterator[str]:
 
 def _show_left_out(sentences: Sequence[str]) -> None:
     if sentences:
-        st.markdown("Left out:\n" + "\n".join(f"- {_plain(sentence)}" for sentence in sentences))
+        st.markdown("Left out:\n" + "\n".join(f"- {plain(sentence)}" for sentence in sentences))
 
 
 def _read_upload(files: Sequence[UploadedFile], chosen: int, progress: Progress) -> Volume:
@@ -227,8 +228,3 @@ def _free_path(folder: Path, name: Path, number: int) -> Path:
 
 def _paths(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
-
-
-def _plain(text: str) -> str:
-    """Text from a file, with Markdown's characters made harmless."""
-    return "".join(f"\\{c}" if c in r"\`*_{}[]()#+-.!|<>~$:" else c for c in text)

@@ -86,3 +86,8 @@ def bounds_in_words(name: str) -> str:
         f"Published bounds ({BOUND_SOURCES[name]}), in {unit_of(name)}: normal from {normal}, mild from {mild}, "
         f"{between}, {severe}."
     )
+
+
+def plain(text: str) -> str:
+    """Text that somebody typed or that a file holds, with Markdown's characters made harmless."""
+    return "".join(f"\\{letter}" if letter in r"\`*_{}[]()#+-.!|<>$~:@&" else letter for letter in text)

@@ -133,7 +133,7 @@ def delong(scores: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.nda
         areas [S] and covariance [S, S]; the areas are NaN where a class has no case, the covariance where one has
         fewer than two.
     """
-    of_positive, of_negative = _placements(scores, positive)
+    of_positive, of_negative = placements(scores, positive)
     covariance = np.full((len(of_positive), len(of_positive)), np.nan)
     if min(of_positive.shape[1], of_negative.shape[1]) > 1:
         covariance = (np.atleast_2d(np.cov(of_positive)) / of_positive.shape[1]
@@ -141,7 +141,7 @@ def delong(scores: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.nda
     return _areas(of_positive, of_negative), covariance
 
 
-def _placements(scores: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def placements(scores: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The structural components: the share of the other class that each case is on the right side of.
 
     By midranks (Sun and Xu, IEEE Signal Process. Lett. 2014;21:1389-1393): [S, positive cases], [S, negative cases].
@@ -200,7 +200,7 @@ def compare_auc(
         p = 1 where the two areas are equal for every case, as for identical scores; NaN where a class has no case.
     """
     method = "DeLong, paired" if clusters is None else "Obuchowski 1997, paired and clustered"
-    of_positive, of_negative = _placements(np.stack([np.ravel(a), np.ravel(b)]), positive)
+    of_positive, of_negative = placements(np.stack([np.ravel(a), np.ravel(b)]), positive)
     areas = _areas(of_positive, of_negative)
     difference = float(areas[0] - areas[1])
     apart = of_positive[0] - of_positive[1], of_negative[0] - of_negative[1]
@@ -244,7 +244,7 @@ def compare_auc_unpaired(
 def _area_and_variance(
     scores: np.ndarray, positive: np.ndarray, clusters: Sequence[str] | np.ndarray | None,
 ) -> tuple[float, float, int]:
-    of_positive, of_negative = _placements(np.ravel(scores), positive)
+    of_positive, of_negative = placements(np.ravel(scores), positive)
     singly = np.arange(np.size(positive))
     variance, n = _clustered_variance(
         of_positive[0], of_negative[0], positive, singly if clusters is None else clusters,

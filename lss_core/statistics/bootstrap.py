@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from lss_core.statistics.estimate import Estimate, _bootstrap, _drawn
+from lss_core.statistics.estimate import Estimate, bootstrap_interval, draw_clusters
 
 MOST_TOTALS = 4_000_000     # numbers held at once, 32 MB
 
@@ -26,7 +26,7 @@ def bootstrap_figures(
     """
     sums = np.asarray(sums, float)
     clusters, sets, k = sums.shape
-    drawn = _drawn(clusters, resamples, seed) if clusters else np.zeros((0, 0))
+    drawn = draw_clusters(clusters, resamples, seed) if clusters else np.zeros((0, 0))
     weights = np.vstack([np.ones((1, clusters)), drawn])
     step = max(1, MOST_TOTALS // (len(weights) * k))
     estimates: list[list[Estimate]] = []
@@ -43,6 +43,6 @@ def bootstrap_figures(
 def _summarised(figures: np.ndarray, clusters: int, resamples: int, seed: int, confidence: float) -> Estimate:
     """Of one figure [1 + resample], that of the data first."""
     in_turn = iter((figures[:1], figures[1:]))
-    return _bootstrap(
+    return bootstrap_interval(
         lambda _: next(in_turn), clusters, resamples=resamples, seed=seed, confidence=confidence, method="percentile",
     )

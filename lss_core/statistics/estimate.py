@@ -119,7 +119,7 @@ def bootstrap_by_cluster(
     def figures(weights: np.ndarray) -> np.ndarray:
         return np.array([statistic(np.repeat(rows, each[cluster])) for each in weights], float)
 
-    return _bootstrap(
+    return bootstrap_interval(
         figures, len(names), resamples=resamples, seed=seed, confidence=confidence, method=method,
     )
 
@@ -144,13 +144,13 @@ def bootstrap_sums(
         agree (every case right), have no interval.
     """
     sums = np.asarray(sums, float)
-    return _bootstrap(
+    return bootstrap_interval(
         lambda weights: statistic(weights.astype(float) @ sums), len(sums), resamples=resamples, seed=seed,
         confidence=confidence, method=method,
     )
 
 
-def _bootstrap(
+def bootstrap_interval(
     figures: Callable[[np.ndarray], np.ndarray], clusters: int, *, resamples: int, seed: int, confidence: float,
     method: str,
 ) -> Estimate:
@@ -166,7 +166,7 @@ def _bootstrap(
         return without_figure("not defined on these cases", n=clusters, method=text)
     if clusters == 1:
         return without_interval(value, "a single cluster", n=1, method=text)
-    values = figures(_drawn(clusters, resamples, seed))
+    values = figures(draw_clusters(clusters, resamples, seed))
     usable = values[~np.isnan(values)]
     lost = resamples - len(usable)
     text += f", {lost} undefined" if lost else ""
@@ -184,7 +184,7 @@ def _bootstrap(
 
 
 @lru_cache(maxsize=16)
-def _drawn(clusters: int, resamples: int, seed: int) -> np.ndarray:
+def draw_clusters(clusters: int, resamples: int, seed: int) -> np.ndarray:
     """How often each cluster was drawn, [resample, cluster], read-only: figures of one set share their resamples."""
     drawn = np.random.default_rng(seed).multinomial(clusters, np.full(clusters, 1 / clusters), size=resamples)
     drawn.flags.writeable = False

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lss_core.statistics.accuracy import placements
 from lss_core.statistics.agreement import ratio, weighted_kappa
 
 Linear = Callable[[np.ndarray, np.ndarray], list[tuple[np.ndarray, np.ndarray]]]
@@ -68,27 +69,21 @@ def area(*, cut: float = 1) -> Merit:
 
     def linear(score: np.ndarray, truth: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
         up = positive(truth)
-        of_positive, of_negative = _placements(score, up)
+        of_positive, of_negative = _of_one(score, up)
         return [(up, of_positive), (~up, of_negative)]
 
     return Merit("AUC", _all, figures, left_out, linear, kernel, (0.0, 1.0))
 
 
-def _placements(score: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Share of the other class that each case is on the right side of, ties counting half; as in `accuracy.delong`."""
-    above, below = score[positive], score[~positive]
-    return ratio(_passed(above, below), np.array(len(below))), ratio(_passed(-below, -above), np.array(len(above)))
-
-
-def _passed(values: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """How many others lie below each value, half counting those that are equal."""
-    order = np.sort(others)
-    return (np.searchsorted(order, values, "left") + np.searchsorted(order, values, "right")) / 2
+def _of_one(score: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The placements of one score: [positive cases], [negative cases]."""
+    of_positive, of_negative = placements(score, positive)
+    return of_positive[0], of_negative[0]
 
 
 def _area_left_out(score: np.ndarray, positive: np.ndarray, cluster: np.ndarray, clusters: int) -> np.ndarray:
     """(all - pairs with the cluster's positives - pairs with its negatives + pairs within it) / pairs left."""
-    of_positive, of_negative = _placements(score, positive)
+    of_positive, of_negative = _of_one(score, positive)
     up, down = cluster[positive], cluster[~positive]
     n_up, n_down = len(up), len(down)
     p, q = np.nonzero(up[:, None] == down[None])

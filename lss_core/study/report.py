@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from importlib.metadata import version
 from typing import Any, TypeVar
@@ -165,8 +165,3 @@ def cases_of_cell(
 def _environment() -> tuple[tuple[str, str], ...]:
     return (("software", SOFTWARE_VERSION), ("Python", platform.python_version()),
             *((name, version(name)) for name in LIBRARIES))
-
-
-def values_of(analysis: StudyAnalysis, section: str, region: RegionKind) -> Sequence[Any]:
-    """The values of a section that are of one kind of region."""
-    return [each for each in getattr(analysis, section) if each.region == region]

@@ -12,6 +12,7 @@ from lss_core.vocabulary import Refusal
 from ui import account, resources
 from ui.access import Visitor
 from ui.reading import cases, ending, instructions
+from ui.wording import plain
 
 PARAMETER = "study"                             # of the address: the token of the study that is being read
 SIMULATED = "Simulated study: its scans are drawn by software. What is read here says nothing about patients."
@@ -77,7 +78,7 @@ def _show_list(engine: Engine, actor: Actor) -> None:
 def _show_row(desk: Desk, token: str) -> None:
     with st.container(border=True, horizontal=True, vertical_alignment="center"):
         with st.container(gap="small"):
-            st.markdown(f"**{_plain(desk.title)}**")
+            st.markdown(f"**{plain(desk.title)}**")
             st.caption(f"{_session_line(desk)} · {STATES[desk.stage]}{_progress(desk)}")
         label = OPEN_LABELS.get(desk.stage, "Open")
         kind = "primary" if desk.stage in OPEN_LABELS else "secondary"
@@ -88,7 +89,7 @@ def _show_row(desk: Desk, token: str) -> None:
 
 def _show_head(desk: Desk) -> None:
     st.button("All my studies", icon=":material/arrow_back:", on_click=_leave, type="tertiary")
-    st.title(_plain(desk.title), anchor=False)
+    st.title(plain(desk.title), anchor=False)
     st.caption(f"{_session_line(desk)}{_progress(desk)}")
     if desk.is_demo:
         st.info(SIMULATED, icon=":material/science:")
@@ -144,8 +145,3 @@ def _session_line(desk: Desk) -> str:
 
 def _progress(desk: Desk) -> str:
     return f" · {desk.done} of {desk.total} cases submitted" if desk.total else ""
-
-
-def _plain(text: str) -> str:
-    """A text that Markdown shows as it is."""
-    return "".join(f"\\{character}" if character in r"\`*_{}[]()#+-.!|<>$~:&" else character for character in text)

@@ -11,7 +11,8 @@ from lss_core.study.desks import Stage
 from ui.study import confirm
 from ui.study.confirm import Question, Typed
 from ui.study.opened import OpenStudy
-from ui.study.wording import counted, plain
+from ui.study.wording import counted
+from ui.wording import plain
 
 MEANING = "I approve this protocol and take responsibility for the study"
 REASON = "Reason (kept in the audit log)"

@@ -15,8 +15,9 @@ from lss_core.vocabulary import Region
 from ui.study import confirm, import_form
 from ui.study.confirm import Question, Typed
 from ui.study.opened import OpenStudy
-from ui.study.wording import counted, plain
+from ui.study.wording import counted
 from ui.tables import table
+from ui.wording import plain
 
 EMPTY = (
     "No case yet. Import a control set, scans with their reference grades, or try simulated patients first. Training "

@@ -12,8 +12,6 @@ import streamlit as st
 from lss_core import control_set
 from lss_core.control_set import ImportReport, Progress
 from lss_core.grading.pipeline import Grader
-from lss_core.imaging.store import ScanStore
-from lss_core.settings import Settings
 from lss_core.study.database import CaseKind
 from lss_core.training.data import EVALUATION_SEEDS
 from lss_core.training.scan_sets import SimulatedSet
@@ -96,8 +94,8 @@ def _ask_simulated(opened: OpenStudy, job: ImportJob, kind: CaseKind, versions: 
 
         def work(progress: Progress) -> ImportReport:
             return control_set.import_scans(
-                opened.engine, _store(), opened.actor, opened.study_id, scans, graders=_graders(versions), kind=kind,
-                levels=wanted, progress=progress,
+                opened.engine, resources.scans(), opened.actor, opened.study_id, scans, graders=_graders(versions),
+                kind=kind, levels=wanted, progress=progress,
             )
 
         _start(job, work)
@@ -135,8 +133,8 @@ def _ask_upload(opened: OpenStudy, job: ImportJob, kind: CaseKind, versions: Seq
 def _folder_work(opened: OpenStudy, folder: Path, kind: CaseKind, versions: Sequence[str]) -> Work:
     def work(progress: Progress) -> ImportReport:
         return control_set.import_control_set(
-            opened.engine, _store(), opened.actor, opened.study_id, folder, graders=_graders(versions), kind=kind,
-            progress=progress,
+            opened.engine, resources.scans(), opened.actor, opened.study_id, folder, graders=_graders(versions),
+            kind=kind, progress=progress,
         )
 
     return work
@@ -154,10 +152,6 @@ def _then_removed(work: Work, place: Path) -> Work:
 
 def _graders(versions: Sequence[str]) -> list[Grader]:
     return [resources.grader(version) for version in versions]
-
-
-def _store() -> ScanStore:
-    return ScanStore(Settings.from_environment().image_store)
 
 
 def _start(job: ImportJob, work: Work) -> None:

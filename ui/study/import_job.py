@@ -2,55 +2,32 @@
 
 from __future__ import annotations
 
-import logging
-import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import streamlit as st
 
 from lss_core.control_set import ImportReport, Progress
 from lss_core.vocabulary import Refusal
+from ui.background import Job
 
-log = logging.getLogger(__name__)
+BROKEN = "The import failed; the server's log says why. What was imported before stays."
 
 
-@dataclass
-class ImportJob:
+class ImportJob(Job[ImportReport]):
     """The import into one study in this process, running or last."""
 
-    what: str = ""
-    share: float = 0.0
-    running: bool = False
-    failed: str = ""
-    report: ImportReport | None = None
-    lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    def __init__(self) -> None:
+        super().__init__("import", BROKEN)
 
-    def start(self, work: Callable[[Progress], ImportReport]) -> None:
+    def start(self, work: Callable[[Progress], ImportReport]) -> bool:
         """Begin in the background.
 
         Raises:
             Refusal: an import into this study runs already.
         """
-        with self.lock:
-            if self.running:
-                raise Refusal("An import into this study runs already; wait until it is done.")
-            self.what, self.share, self.running, self.failed, self.report = "Starting", 0.0, True, "", None
-        threading.Thread(target=self._run, args=(work,), name="import", daemon=True).start()
-
-    def _run(self, work: Callable[[Progress], ImportReport]) -> None:
-        try:
-            self.report = work(self._tell)
-        except Refusal as refusal:
-            self.failed = str(refusal)
-        except Exception:
-            log.exception("An import into a study failed")
-            self.failed = "The import failed; the server's log says why. What was imported before stays."
-        finally:
-            self.running = False
-
-    def _tell(self, what: str, share: float) -> None:
-        self.what, self.share = what, share
+        if not super().start(work):
+            raise Refusal("An import into this study runs already; wait until it is done.")
+        return True
 
 
 @st.cache_resource(show_spinner=False)

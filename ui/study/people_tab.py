@@ -15,8 +15,9 @@ from lss_core.vocabulary import Refusal
 from ui import providers
 from ui.study.confirm import Question, Typed, announce, offer
 from ui.study.opened import OpenStudy
-from ui.study.wording import ROLES, moment, plain
+from ui.study.wording import ROLES, moment
 from ui.tables import table
+from ui.wording import plain
 
 HEAD = ("Person", "Role", "Experience", "Invited")
 SIGNED_IN = "Signed in"                         # a column where people sign in

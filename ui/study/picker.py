@@ -14,7 +14,8 @@ from ui import demo_offer
 from ui.study import badges
 from ui.study.confirm import announce
 from ui.study.opened import OpenStudy
-from ui.study.wording import counted, plain
+from ui.study.wording import counted
+from ui.wording import plain
 
 PARAMETER = "study"                             # of the address: the token of the open study
 OPERATOR_MAY = (

@@ -16,8 +16,9 @@ from lss_core.vocabulary import Refusal
 from ui.study import acts, confirm
 from ui.study.confirm import Question, Typed
 from ui.study.opened import OpenStudy
-from ui.study.wording import moment, plain
+from ui.study.wording import moment
 from ui.tables import table
+from ui.wording import plain
 
 HEAD = ("Reader", "Where", "Cases read", "Last answer", "Median time", "To look at")
 STAGES = {

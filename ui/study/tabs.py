@@ -22,7 +22,7 @@ from ui.study import (
     protocol_tab,
 )
 from ui.study.opened import OpenStudy
-from ui.study.wording import plain
+from ui.wording import plain
 
 # The tab's name, the permission that it needs, and what makes it.
 TABS: dict[str, tuple[Permission, Callable[[OpenStudy], None]]] = {

@@ -59,8 +59,3 @@ def moment(at: datetime | None) -> str:
 def counted(number: int, thing: str, plural: str = "") -> str:
     """'1 reader', '3 readers'."""
     return f"{number} {thing if number == 1 else plural or thing + 's'}"
-
-
-def plain(text: str) -> str:
-    """Text that somebody typed, with Markdown's characters made harmless."""
-    return "".join(f"\\{letter}" if letter in r"\`*_{}[]()#+-.!|<>~$:@&" else letter for letter in text)

@@ -1,9 +1,10 @@
 """The next case and its submit with 100,000 answers in the database, against 100, in the same run.
 
-    python -m benchmarks.study_database [--answers N] [--cases N]
+    python -m benchmarks.study_database [--answers N] [--cases N] [--urls FEW MANY]
 
-One reader reads by turns in two SQLite databases, which differ in the answers of others alone. Printed are the medians
-of both and, of each act, the median of the ratios of its turns: above 1 the larger database is slower.
+One reader reads by turns in two databases (SQLite, or two empty ones that `--urls` names), which differ in the answers
+of others alone. Printed are the medians of both and, of each act, the median of the ratios of its turns: above 1 the
+larger database is slower.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 from statistics import median
 from typing import TypeVar
 
-from sqlalchemy import Engine, insert
+from sqlalchemy import Engine, insert, text
 from sqlmodel import Session, select
 
 from lss_core.permissions import Role
@@ -51,7 +52,9 @@ class Desk:
 def main() -> int:
     arguments = _arguments()
     with tempfile.TemporaryDirectory() as folder:
-        desks = [_desk(Path(folder) / f"{n}.sqlite", arguments.cases, n) for n in (100, arguments.answers)]
+        urls = arguments.urls or [f"sqlite:///{Path(folder) / name}.sqlite" for name in ("few", "many")]
+        counts = (100, arguments.answers)
+        desks = [_desk(url, arguments.cases, count) for url, count in zip(urls, counts, strict=True)]
         few, many = [], []
         for _ in range(arguments.cases):
             few.append(_read(desks[0]))
@@ -60,7 +63,7 @@ def main() -> int:
             desk.engine.dispose()
     ratios = {act: median(b[k] / a[k] for a, b in zip(few, many, strict=True)) for k, act in enumerate(ACTS)}
     print(json.dumps({
-        "answers": [100, arguments.answers], "cases": arguments.cases,
+        "database": desks[0].engine.dialect.name, "answers": counts, "cases": arguments.cases,
         "median_ms": {act: [round(1000 * median(turn[k] for turn in turns), 2) for turns in (few, many)]
                       for k, act in enumerate(ACTS)},
         "ratio": {act: round(ratio, 3) for act, ratio in ratios.items()}, "limit": RATIO_LIMIT,
@@ -72,6 +75,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--answers", type=int, default=100_000)
     parser.add_argument("--cases", type=int, default=100, help="of the session that is read")
+    parser.add_argument("--urls", nargs=2, metavar=("FEW", "MANY"), help="empty databases, such as postgresql://...")
     return parser.parse_args()
 
 
@@ -93,9 +97,9 @@ def _timed(act: Callable[[], T]) -> tuple[float, T]:
     return time.perf_counter() - begin, result
 
 
-def _desk(path: Path, case_count: int, answers: int) -> Desk:
+def _desk(url: str, case_count: int, answers: int) -> Desk:
     """A database with so many answers of other readers."""
-    engine = open_database(f"sqlite:///{path}")
+    engine = open_database(url)
     pi = people.local_account(engine)
     study_id = studies.create(engine, pi, title="Benchmark").id
     assert study_id is not None
@@ -148,6 +152,15 @@ def _fill(session: Session, study_id: int, answers: int) -> None:
     session.execute(insert(AuditEvent), [
         {"id": last + n, "at": now, "actor": "x", "action": "submit answer", "study_id": study_id, "subject": "",
          "old": "", "new": "", "reason": "", "previous_hash": "x", "hash": "x"} for n in range(1, answers + 1)])
+    if session.get_bind().dialect.name == "postgresql":
+        _count_on(session)
+
+
+def _count_on(session: Session) -> None:
+    """Let PostgreSQL number the next rows after those that were given their numbers."""
+    for table in (ReadingItem, Answer, AuditEvent):
+        name = table.__tablename__
+        session.execute(text(f"select setval(pg_get_serial_sequence('{name}', 'id'), max(id)) from {name}"))
 
 
 if __name__ == "__main__":

@@ -222,12 +222,26 @@ def test_the_washout_takes_any_time_zone(engine):
     begin_session(engine, made.reader, made.study_id, now=datetime(2026, 3, 30, 13, 0, tzinfo=auckland))
 
 
-def test_crossover_alternates_over_the_readers_and_swaps_in_the_second_session(engine):
-    made = make_study(engine, test=2, readers=4, protocol=crossover(washout_days=0))
-    arms = []
+def test_crossover_alternates_over_the_readers_of_a_level_and_swaps_in_the_second_session(engine):
+    """Reader n has n years: 1 to 4 are junior, 5 to 8 intermediate."""
+    made = make_study(engine, test=2, readers=8, protocol=crossover(washout_days=0))
+    arms = {}
+    for reader in (0, 4, 1, 2, 5, 3, 6, 7):      # the levels begin in turns, and not evenly
+        arms[reader] = [
+            {case.arm for case in read_session(engine, made.readers[reader], made.study_id)} for _ in range(2)
+        ]
+    alternating = [[{Arm.UNAIDED}, {Arm.AIDED}], [{Arm.AIDED}, {Arm.UNAIDED}]] * 2
+    assert [arms[reader] for reader in range(4)] == [arms[reader] for reader in range(4, 8)] == alternating
+
+
+def test_a_reader_who_grows_more_experienced_between_the_sessions_still_swaps_the_arms(engine):
+    made = make_study(engine, test=2, readers=2, protocol=crossover(washout_days=0))
+    first = [{case.arm for case in read_session(engine, reader, made.study_id)} for reader in made.readers]
     for reader in made.readers:
-        arms.append([{case.arm for case in read_session(engine, reader, made.study_id)} for _ in range(2)])
-    assert arms == [[{Arm.UNAIDED}, {Arm.AIDED}], [{Arm.AIDED}, {Arm.UNAIDED}]] * 2
+        people.state_experience(engine, reader, name=reader.name, specialty="radiology", years_of_experience=20,
+                                lumbar_cts_a_year=100, now=NOON)
+    second = [{case.arm for case in read_session(engine, reader, made.study_id)} for reader in made.readers]
+    assert first == second[::-1] == [{Arm.UNAIDED}, {Arm.AIDED}]
 
 
 # Blinding
@@ -707,6 +721,21 @@ def test_a_reopened_case_keeps_the_former_answer_and_is_signed_again(engine):
         line = session.exec(select(AuditEvent).where(AuditEvent.action == "reopen case")).one()
     assert (line.reason, line.actor) == ("slipped", made.pi.email)
     assert audit.verify(engine) == []
+
+
+def test_each_of_two_reopened_cases_is_due_whatever_became_of_the_other(engine):
+    made = make_study(engine, test=2, readers=2)
+    for reader in made.readers:
+        read_session(engine, reader, made.study_id)
+    for reader in made.readers:
+        for item in answered_items(engine, made.pi, made.study_id, account_id=reader.account_id):
+            reopen(engine, made.pi, made.study_id, item_id=item.item_id, reason="the window was wrong")
+    for reader in made.readers:
+        due = []
+        while case := current_case(engine, reader, made.study_id):
+            due.append((case.number, case.revision))
+            answer_current(engine, reader, made.study_id, grade=3, at=after(3600))
+        assert due == [(1, 2), (2, 2)]
 
 
 def test_reopening_is_refused_without_reason_permission_or_answer(engine):

@@ -25,6 +25,7 @@ from lss_core.study.database import (
     Case,
     CaseKind,
     Membership,
+    ProtocolVersion,
     ReadingItem,
     ReadingSession,
     Study,
@@ -224,13 +225,14 @@ def _begin(session: Session, study: Study, actor: Actor, number: int, now: datet
     protocol, version = protocol_now(session, study.id)
     seed = seed_of(protocol, study_token=study.token, reader=actor.email, session_number=number)
     cases = session.exec(select(Case).where(Case.study_id == study.id, col(Case.removed_at).is_(None))).all()
+    years = session.get_one(Account, actor.account_id).years_of_experience
+    assert study.id is not None and version.id is not None
+    assert years is not None                    # the stage EXPERIENCE comes before
     order = draw_order(
         [OrderedCase(case.number, case.cluster, CaseKind(case.kind)) for case in cases], protocol=protocol,
-        study_token=study.token, seed=seed, session_number=number, reader_index=_reader_index(session, study, actor),
+        study_token=study.token, seed=seed, session_number=number,
+        reader_index=_reader_index(session, study, actor, years),
     )
-    assert study.id is not None and version.id is not None
-    years = session.get_one(Account, actor.account_id).years_of_experience
-    assert years is not None                    # the stage EXPERIENCE comes before
     begun = ReadingSession(study_id=study.id, account_id=actor.account_id, number=number, seed=seed,
                            protocol_version_id=version.id, years_of_experience=years, begun_at=now)
     session.add(begun)
@@ -251,14 +253,24 @@ def _store(session: Session, begun: ReadingSession, order: tuple[Place, ...], id
     session.flush()
 
 
-def _reader_index(session: Session, study: Study, actor: Actor) -> int:
-    """How many readers of the study began before this one; the same in all sessions of a reader."""
-    firsts = select(ReadingSession).where(ReadingSession.study_id == study.id, ReadingSession.number == 1)
-    own = session.exec(firsts.where(ReadingSession.account_id == actor.account_id)).first()
-    earlier = select(func.count()).select_from(firsts.subquery())
-    if own is not None and own.id is not None:
-        earlier = select(func.count()).select_from(firsts.where(col(ReadingSession.id) < own.id).subquery())
-    return session.exec(earlier).one()
+def _reader_index(session: Session, study: Study, actor: Actor, years: float) -> int:
+    """How many readers of the same experience level began before this one, so that each level is balanced by itself.
+
+    The same in all sessions of a reader: the experience and its bounds are those of the reader's first session.
+    """
+    firsts = session.exec(
+        select(ReadingSession).where(ReadingSession.study_id == study.id, ReadingSession.number == 1)
+        .order_by(col(ReadingSession.id))
+    ).all()
+    own = next((each for each in firsts if each.account_id == actor.account_id), None)
+    if own is None:
+        protocol, earlier = protocol_now(session, study.id)[0], firsts
+    else:
+        version = session.get_one(ProtocolVersion, own.protocol_version_id)
+        protocol, earlier = Protocol.parse(version.content), firsts[: firsts.index(own)]
+        years = own.years_of_experience
+    level = protocol.experience(years)
+    return sum(protocol.experience(each.years_of_experience) is level for each in earlier)
 
 
 def _short(place: Place) -> str:

@@ -52,7 +52,8 @@ def draw_order(
 
     Args:
         seed: From `seed_of`.
-        reader_index: How many readers of the study began before this one; crossover designs alternate over it.
+        reader_index: How many readers of the same experience level began before this one; crossover designs alternate
+            over it.
     """
     test = [case for case in cases if case.kind is CaseKind.TEST]
     arm_of = _arms(cases, protocol=protocol, study_token=study_token, session_number=session_number,
@@ -113,7 +114,7 @@ def _arms(
     cases: Sequence[OrderedCase], *, protocol: Protocol, study_token: str, session_number: int, reader_index: int,
 ) -> Callable[[OrderedCase], Arm]:
     """Which arm a case is read in. Crossover designs are 2 x 2 Latin squares: what is aided first alternates over the
-    readers, and is unaided in the other session."""
+    readers of an experience level, and is unaided in the other session."""
     if protocol.design in (Design.UNAIDED, Design.AIDED):
         return lambda case: Arm(protocol.design.value)
     if protocol.design is Design.UNAIDED_THEN_AIDED:

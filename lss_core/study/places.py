@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
-from sqlalchemy import Engine, exists, func
+from sqlalchemy import Engine, func, or_
 from sqlmodel import Session, col, select
 
 from lss_core.permissions import Permission
@@ -95,12 +95,14 @@ def open_session(session: Session, account_id: int, study_id: int) -> ReadingSes
 def due_places(session: Session, reading_session: ReadingSession, *, limit: int = 2) -> list[Due]:
     """The places of a session that are to be read, the current one first. What was given back or gone back to lies
     before all that was never answered, since nobody reads ahead."""
-    answered = exists().where(col(Answer.item_id) == ReadingItem.id)
-    going_back = exists().where(col(Draft.item_id) == ReadingItem.id)
-    newer = exists().where(col(Answer.item_id) == ReadingItem.id, col(Answer.revision) >= Reopening.revision)
-    reopened = exists().where(col(Reopening.item_id) == ReadingItem.id, ~newer)
+    # Scalar subqueries: PostgreSQL would answer `exists` in an `or` by scanning the answers of everybody.
+    given = select(func.max(Answer.revision)).where(Answer.item_id == ReadingItem.id).scalar_subquery()
+    asked = select(func.max(Reopening.revision)).where(Reopening.item_id == ReadingItem.id).scalar_subquery()
+    entered = select(Draft.item_id).where(Draft.item_id == ReadingItem.id).scalar_subquery()
     items = session.exec(
-        select(ReadingItem).where(ReadingItem.session_id == reading_session.id, ~answered | going_back | reopened)
+        select(ReadingItem)
+        .where(ReadingItem.session_id == reading_session.id,
+               or_(given.is_(None), entered.is_not(None), asked > given))
         .order_by(col(ReadingItem.position)).limit(limit)
     ).all()
     return [Due(item, last_revision(session, item) + 1) for item in items]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -84,13 +84,15 @@ def phantom(number: int) -> Volume:
 
 def make_room(
     engine: Engine, images: Path, *, protocol: Protocol = QUICK, test: int = 3, training: int = 0,
-    experienced: bool = True, scans: Sequence[tuple[Volume, DiscLevel, int]] = (), now: datetime | None = None,
+    experienced: bool = True, scans: Sequence[tuple[Volume, DiscLevel, int]] = (),
+    truth: Callable[[int], Grade] = lambda number: Grade.MODERATE, now: datetime | None = None,
 ) -> Room:
     """A study that is open for two readers.
 
     Args:
         experienced: Whether the readers have stated their experience.
         scans: Volumes, levels and slices to take instead of phantoms.
+        truth: The reference grade of the n-th case, from 0.
     """
     now = now or utc_now()
     store = ScanStore(images)
@@ -108,7 +110,7 @@ def make_room(
             people.state_experience(engine, reader, name=f"Rhea Reader{number}", specialty="radiology",
                                     years_of_experience=6, lumbar_cts_a_year=300, now=now)
     chosen = scans or [(phantom(number), DiscLevel.L4_5, MIDDLE) for number in range(test + training)]
-    made = [_case(store, *scan, number, CaseKind.TRAINING if number < training else CaseKind.TEST)
+    made = [_case(store, *scan, number, CaseKind.TRAINING if number < training else CaseKind.TEST, truth(number))
             for number, scan in enumerate(chosen)]
     cases.add_cases(engine, pi, study.id, made, now=now)
     lifecycle.lock(engine, pi, study.id, typed_name="Petra Planted", meaning="I approve", now=now)
@@ -116,7 +118,7 @@ def make_room(
 
 
 def _case(
-    store: ScanStore, volume: Volume, level: DiscLevel, slice_index: int, number: int, kind: CaseKind
+    store: ScanStore, volume: Volume, level: DiscLevel, slice_index: int, number: int, kind: CaseKind, truth: Grade
 ) -> cases.NewCase:
     stored = store.put(volume)
     heat = store.put_heat_map(HEAT)
@@ -131,7 +133,7 @@ def _case(
         scan_key=stored.key, scan_sha256=stored.sha256, simulated=False, level=level, slice_index=slice_index,
         patient=f"PLANTEDPATIENT-{number}", kind=kind, name=f"PLANTEDNAME-{number}", site="PLANTEDSITE",
         scanner="PLANTEDSCANNER", slice_thickness_mm=3.0, source="PLANTEDSOURCE", outputs=outputs,
-        reference={region: cases.NewReference(Grade.MODERATE, 77.125) for region in Region},
+        reference={region: cases.NewReference(truth, 77.125) for region in Region},
     )
 
 

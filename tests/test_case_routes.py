@@ -3,6 +3,7 @@
 import base64
 import json
 import logging
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -14,9 +15,9 @@ from starlette.testclient import TestClient
 from lss_core.study import audit, desks, lifecycle, reading
 from lss_core.study.connection import open_database
 from lss_core.study.connection import reading as reads
-from lss_core.study.database import Answer, AuditEvent
+from lss_core.study.database import Answer, AuditEvent, ReadingItem, Reference
 from lss_core.study.protocol import Design, Protocol
-from lss_core.vocabulary import Region
+from lss_core.vocabulary import Grade, Region
 from tests.reading_room import BOXES, HEAT, MIDDLE, PLANTED, QUICK, SIDE_PX, Room, aided, make_room, phantom
 from ui import case_routes
 from ui.access import SESSION_COOKIE
@@ -279,3 +280,41 @@ def test_nothing_that_is_sent_in_the_unaided_arm_tells_what_a_reader_must_not_kn
     assert len(sent) == 4 * len(room.scan_keys)
     assert not [secret for secret in secrets for each in sent if secret.encode() in each]
     assert not audit.verify(room.engine)
+
+
+def test_the_time_that_an_answer_takes_does_not_tell_the_truth(open_room):
+    """Every other case is severe. A server that did more on the way for one kind would differ in every such case."""
+    room = open_room(test=60, truth=lambda number: Grade.SEVERE if number % 2 else Grade.NORMAL)
+    severe = tokens_by_truth(room, Grade.SEVERE)
+    taken: dict[bool, list[float]] = {True: [], False: []}
+    client = browser()
+    while case := reading.current_case(room.engine, room.readers[0], room.study_id):
+        body = json.dumps({"change": case.change + 1, "revision": case.revision, "entry": FULL})
+        begun = time.perf_counter()
+        assert client.get(f"/api/cases/{case.token}/slab").status_code == 200
+        assert client.post(f"/api/cases/{case.token}/submit", content=body).status_code == 200
+        taken[case.token in severe].append(time.perf_counter() - begun)
+    assert [len(each) for each in taken.values()] == [30, 30]
+    assert permutation_p(taken[True], taken[False]) > 2e-4
+
+
+def tokens_by_truth(room: Room, grade: Grade) -> set[str]:
+    with reads(room.engine) as session:
+        query = select(ReadingItem.token).join(Reference, col(Reference.case_id) == ReadingItem.case_id)
+        return set(session.exec(query.where(Reference.grade == grade)))
+
+
+def test_the_permutation_test_would_see_a_query_of_a_millisecond():
+    noise = np.random.default_rng(1).gamma(4, 0.5e-3, (2, 30))
+    assert permutation_p(list(noise[0]), list(noise[1])) > 1e-3
+    assert permutation_p(list(noise[0] + 1.5e-3), list(noise[1])) < 1e-3
+
+
+def permutation_p(first: list[float], second: list[float]) -> float:
+    """Two-sided p of the difference of the mean ranks, by 9,999 permutations."""
+    ranks = np.argsort(np.argsort([*first, *second]))
+    sides = np.arange(len(ranks)) < len(first)
+    rng = np.random.default_rng(0)
+    drawn = [abs(ranks[order].mean() - ranks[~order].mean()) for order in (rng.permutation(sides) for _ in range(9999))]
+    observed = abs(ranks[sides].mean() - ranks[~sides].mean())
+    return (1 + sum(each >= observed for each in drawn)) / 10_000

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from lss_core.grading.pipeline import MODELS
 
@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 REAL_CT = ROOT.parent / "shared" / "real_ct"
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 START_S = 180
+expect.set_options(timeout=60_000)              # ms; a busy machine is no failure
 # Without the background flags Chromium asks its maker's servers, which a closed network refuses.
 FLAGS = [
     "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -34,26 +35,30 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-@contextmanager
-def started_server(
-    log: Path, *, environment: Mapping[str, str] | None = None, port: int | None = None
-) -> Iterator[str]:
-    """The real server on a port of the loopback, a free one unless named; yields its address.
+def launch(log: Path, *, port: int, environment: Mapping[str, str] | None = None) -> subprocess.Popen:
+    """The real server on a port of the loopback, once it answers.
 
     Args:
         environment: Variables to set beside those of the tests.
     """
-    port = port or free_port()
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
-    variables = {**os.environ, **(environment or {})}
-    with (
-        log.open("wb") as output,
-        subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output, env=variables) as server,
-    ):
-        address = f"http://127.0.0.1:{port}"
+    with log.open("ab") as output:
+        server = subprocess.Popen(
+            command, cwd=ROOT, stdout=output, stderr=output, env={**os.environ, **(environment or {})}
+        )
+    _wait_until_healthy(f"http://127.0.0.1:{port}", server, log)
+    return server
+
+
+@contextmanager
+def started_server(
+    log: Path, *, environment: Mapping[str, str] | None = None, port: int | None = None
+) -> Iterator[str]:
+    """As `launch`, on a free port unless named, and ended with the block; yields its address."""
+    port = port or free_port()
+    with launch(log, port=port, environment=environment) as server:
         try:
-            _wait_until_healthy(address, server, log)
-            yield address
+            yield f"http://127.0.0.1:{port}"
         finally:
             server.terminate()
 
@@ -66,6 +71,7 @@ def _wait_until_healthy(address: str, server: subprocess.Popen, log: Path) -> No
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.2)
+    server.kill()
     raise AssertionError(f"The server did not start: {log.read_text()}")
 
 

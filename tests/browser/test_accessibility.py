@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from axe_core_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect
 from sqlalchemy import Engine
 
 from lss_core.grading.pipeline import MODELS
@@ -21,10 +21,12 @@ from lss_core.study.protocol import Design, Protocol, Revisit
 from tests.browser.conftest import started_server
 from tests.planted import read_session
 from tests.reading_room import QUICK, Room, aided, make_room, person
+from tests.sign_in_server import installation
 from tests.studies import made_up_study
 from ui.access import SESSION_COOKIE
 
 SLOW_MS = 120_000
+NARROW: ViewportSize = {"width": 390, "height": 844}
 RULES = {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}
 # Labels of widgets that are switched off may be pale (WCAG 1.4.3 exempts them). axe knows that of a label that names
 # its widget; Streamlit's label names none and says "disabled" itself.
@@ -136,7 +138,25 @@ def test_axe_finds_what_is_wrong(studio):
 def test_the_page_has_no_violation(studio, path):
     page = studio.open(path)
     unfold(page)
-    expect_none(violations(page))
+    found = violations(page, "wide")
+    page.set_viewport_size(NARROW)
+    settle(page)
+    expect_none(found + violations(page, "narrow"))
+
+
+def test_the_way_to_sign_in_has_no_violation(browser, tmp_path):
+    with installation(tmp_path) as signed, signed.started() as address:
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        try:
+            page.goto(f"{address}/study")
+            expect(page.get_by_role("button", name="Sign in")).to_be_visible(timeout=SLOW_MS)
+            settle(page)
+            found = violations(page, "wide")
+            page.set_viewport_size(NARROW)
+            settle(page)
+            expect_none(found + violations(page, "narrow"))
+        finally:
+            page.close()
 
 
 def test_the_models_page_has_no_violation_in_any_tab(studio, models):
@@ -214,7 +234,9 @@ def test_a_case_has_no_violation_in_any_of_its_states(studio, protocol):
         press(page, keys)
         expect(page.locator(seen)).to_have_count(1)
         found += violations(page, name)
-    expect_none(found)
+    page.set_viewport_size(NARROW)
+    page.wait_for_timeout(500)
+    expect_none(found + violations(page, "narrow"))
 
 
 def test_a_training_case_with_its_reference_has_no_violation(studio):

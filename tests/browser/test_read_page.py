@@ -1,8 +1,12 @@
 """The reading page in a real browser: a study read by keyboard, nothing lost on the way, nothing told too early."""
 
+import random
 import re
+import subprocess
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,8 +19,9 @@ from lss_core.study.connection import open_database
 from lss_core.study.connection import reading as reads
 from lss_core.study.database import Answer, AuditEvent, ReadingItem, ReadingSession, RegionAnswer, Signature
 from lss_core.study.protocol import Design, Protocol, Revisit
+from lss_core.study.verification import check_records
 from lss_core.vocabulary import Region
-from tests.browser.conftest import started_server
+from tests.browser.conftest import free_port, launch, started_server
 from tests.reading_room import PLANTED, QUICK, Room, aided, make_room
 from ui.access import SESSION_COOKIE
 
@@ -181,6 +186,7 @@ def test_nothing_that_reaches_the_browser_tells_what_a_reader_must_not_know(cont
     assert sum(b"/slab" in each for each in received) >= 3 and len(received) > 50
     assert not [secret for secret in secrets if any(secret.encode() in each for each in received)]
     assert not any(b"/aid" in each.split(b"\n")[0] for each in received)
+    assert not any(b"server-timing" in each.lower() for each in received)
 
 
 def told_by(response) -> bytes:
@@ -273,6 +279,53 @@ def test_an_answer_whose_receipt_was_lost_is_stored_once(context, studio, room):
     page.get_by_role("button", name="Submit").dblclick()
     expect(page.locator(".lssd-title")).not_to_have_text(title, timeout=SLOW_MS)
     assert len(lost) == 2 and len(answers(made)) == 1
+
+
+def test_a_killed_server_and_its_dropped_websockets_lose_and_double_nothing(browser, tmp_path):
+    """SIGKILL while a draft is on its way, and while a double-clicked answer is; the open page goes on by itself."""
+    engine, port, moments = open_database(f"sqlite:///{tmp_path / 's.sqlite'}"), free_port(), random.Random(1)
+    made = make_room(engine, tmp_path / "images", test=2)
+    made.enter(COOKIE)
+    desks.begin_session(engine, made.readers[0], made.study_id)
+    environment = {"LSS_DATA": str(tmp_path), "LSS_MODELS": str(tmp_path / "models"), "LSS_MODEL": "",
+                   "DATABASE_URL": f"sqlite:///{tmp_path / 's.sqlite'}", "LSS_IMAGES": str(tmp_path / "images")}
+    start = partial(launch, tmp_path / "log.txt", port=port, environment=environment)
+    server, dropped = start(), []
+    studio = Studio(f"http://127.0.0.1:{port}", engine, tmp_path / "images")
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    try:
+        context.add_cookies([{"name": SESSION_COOKIE, "value": COOKIE, "url": studio.address}])
+        page = context.new_page()
+        page.on("websocket", lambda socket: socket.on("close", lambda each: dropped.append(each)))
+        page.goto(f"{studio.address}/read?study={made.token}")
+        for number in (1, 2):
+            wait_for_case(page, f"Case {number} of 2 · L4/5")
+            grade_by_keys(page, 2)
+            kill(server, moments)
+            grade_by_keys(page, 1)
+            expect(page.get_by_text("Not saved yet, retrying")).to_be_visible(timeout=SLOW_MS)
+            server = start()
+            saved(page)
+            grade_by_keys(page, 3)
+            page.get_by_role("button", name="Submit").dblclick()
+            kill(server, moments)
+            server = start()
+            expect(page.locator(".lssd-title").or_(page.get_by_role("button", name="Sign this session"))).to_be_visible(
+                timeout=SLOW_MS)
+        expect(page.get_by_role("button", name="Sign this session")).to_be_visible(timeout=SLOW_MS)
+    finally:
+        context.close()
+        server.kill()
+        server.wait()
+    given = [[grades(made, each)[region][0] for region in Region] for each in answers(made)]
+    assert given == [[2, 1, 3]] * 2 and len(dropped) >= 4
+    assert check_records(engine) == []
+
+
+def kill(server: subprocess.Popen, moments: random.Random) -> None:
+    time.sleep(moments.uniform(0, 0.05))
+    server.kill()
+    server.wait()
 
 
 def test_an_incomplete_case_is_not_submitted_and_the_first_gap_is_shown(context, studio, room):

@@ -15,7 +15,7 @@ import numpy as np
 from sqlalchemy import Engine
 
 from lss_core.grading.explain import HeatMap
-from lss_core.grading.pipeline import Grader, GradingResult, Located
+from lss_core.grading.pipeline import Grader, GradingResult, located_by
 from lss_core.imaging.store import ScanStore, StoredScan
 from lss_core.imaging.volume import Volume
 from lss_core.study.actors import Actor
@@ -118,23 +118,25 @@ def _cases(
 ) -> list[NewCase]:
     """The cases of one scan, whose pixels are stored once."""
     stored = store.put(volume)
-    by_version = [_outputs(store, volume, grader, result, wanted) for grader, result in _graded_by(graders, volume)]
+    outputs = outputs_of_levels(store, volume, wanted, graders=graders)
     return [
-        _case(stored, scan, volume, level, rows, outputs=[row for outputs in by_version for row in outputs[level]],
-              of=of, kind=kind, site=site)
+        _case(stored, scan, volume, level, rows, outputs=outputs[level], of=of, kind=kind, site=site)
         for level, rows in wanted.items()
     ]
 
 
+def outputs_of_levels(
+    store: ScanStore, volume: Volume, levels: Collection[DiscLevel], *, graders: Sequence[Grader]
+) -> dict[DiscLevel, list[NewOutput]]:
+    """What each version makes of the levels of a scan, with heat maps, which are stored; a row for each region, graded
+    or with the reason why it is not."""
+    by_version = [_outputs(store, volume, grader, result, levels) for grader, result in _graded_by(graders, volume)]
+    return {level: [row for outputs in by_version for row in outputs[level]] for level in levels}
+
+
 def _graded_by(graders: Sequence[Grader], volume: Volume) -> Iterator[tuple[Grader, GradingResult | Refusal]]:
-    """What each version makes of a scan; all share one search for the discs, as they share its networks."""
-    located: list[Located] | Refusal | None = None
-    for grader in graders:
-        if located is None:
-            try:
-                located = grader.locate(volume)
-            except Refusal as refusal:
-                located = refusal
+    """What each version makes of a scan; those that share a detector share one search for the discs."""
+    for grader, located in located_by(graders, volume):
         yield grader, located if isinstance(located, Refusal) else grader.grade(volume, located=located)
 
 

@@ -29,8 +29,15 @@ class Permission(StrEnum):
     SEE_RESULTS = "see_results"                 # after unblinding
     SEE_AUDIT = "see_audit"
     EXPORT = "export"
-    ANNOTATE = "annotate"
+    ANNOTATE = "annotate"                       # draw regions and label cases of a collection
     READ_CASES = "read_cases"
+    # In a collection of scans, by a role in it:
+    CURATE = "curate"                           # see the collection's page
+    IMPORT_SCANS = "import_scans"               # also remove them, and find their levels
+    ADJUDICATE = "adjudicate"                   # whom the plan names; the principal investigator chairs a joint session
+    LOCK_REFERENCE = "lock_reference"           # and name who labels
+    SPLIT = "split"
+    TRAIN = "train"
 
 
 class Role(StrEnum):
@@ -47,20 +54,22 @@ class Role(StrEnum):
 
 
 EVERYBODY = frozenset({Permission.GRADE, Permission.READ_ABOUT, Permission.READ_MODELS})
-CREATOR = frozenset({Permission.CREATE_STUDY, Permission.MANAGE_STUDY, Permission.SET_DEFAULT_MODEL})
+CREATOR = frozenset({Permission.CREATE_STUDY, Permission.MANAGE_STUDY, Permission.SET_DEFAULT_MODEL, Permission.CURATE})
 _COORDINATOR = frozenset(
     {
         Permission.MANAGE_STUDY, Permission.EDIT_PROTOCOL, Permission.INVITE, Permission.SEE_PROGRESS,
-        Permission.PAUSE, Permission.SEE_RESULTS, Permission.SEE_AUDIT,
+        Permission.PAUSE, Permission.SEE_RESULTS, Permission.SEE_AUDIT, Permission.CURATE, Permission.IMPORT_SCANS,
+        Permission.TRAIN,
     }
 )
 _PI = _COORDINATOR | {
     Permission.LOCK_PROTOCOL, Permission.REOPEN_CASE, Permission.CLOSE_STUDY, Permission.UNBLIND, Permission.EXPORT,
+    Permission.ADJUDICATE, Permission.LOCK_REFERENCE, Permission.SPLIT,
 }
 OF_ROLE = {
     Role.PI: frozenset(_PI),
     Role.COORDINATOR: _COORDINATOR,
-    Role.ANNOTATOR: frozenset({Permission.ANNOTATE}),
+    Role.ANNOTATOR: frozenset({Permission.ANNOTATE, Permission.CURATE, Permission.ADJUDICATE}),
     Role.READER: frozenset({Permission.READ_CASES}),
 }
 # Who knows or sets the truth, or steers the study, must not read in it.

@@ -1,3 +1,3 @@
 """Fixtures that every test may ask for."""
 
-pytest_plugins = ["tests.databases", "tests.read_study"]
+pytest_plugins = ["tests.databases", "tests.read_study", "tests.orthanc", "tests.curated_stages"]

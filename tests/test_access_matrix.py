@@ -17,8 +17,10 @@ from lss_core.study import (
     lifecycle,
     people,
     progress,
+    quality,
     readiness,
     reading,
+    results,
     revisiting,
     studies,
 )
@@ -53,10 +55,16 @@ IN_STUDY: dict[Callable[..., Any], tuple[set[str], dict[str, Any]]] = {
     people.members: (MANAGERS, {}),
     progress.progress: (MANAGERS, {}),
     progress.reminder: (MANAGERS, {"account_id": NOBODY}),
+    quality.study_quality: (MANAGERS, {}),
+    results.record_version: (MANAGERS, {}),
+    results.study_record: (MANAGERS, {}),
+    results.shown_case: (MANAGERS, {"number": 1}),
+    results.note_report: (MANAGERS, {"what": "w", "content": b""}),
     audit_log.lines_of: (MANAGERS, {}),
     audit_log.how_many: (MANAGERS, {}),
     audit_log.kinds_of: (MANAGERS, {}),
     audit_log.problems: (MANAGERS, {}),
+    audit_log.signatures_of: (MANAGERS, {}),
     lifecycle.lock: ({"pi"}, SIGNED),
     lifecycle.amend: ({"pi"}, {"protocol": Protocol(), "typed_name": "n", **REASON}),
     lifecycle.pause: (MANAGERS, REASON),
@@ -153,7 +161,7 @@ def test_an_actor_made_up_with_all_permissions_gets_none(engine, made):
 
 def test_roles_hold_these_permissions_and_no_others():
     assert OF_ROLE[Role.READER] == {Permission.READ_CASES}
-    assert OF_ROLE[Role.ANNOTATOR] == {Permission.ANNOTATE}
+    assert OF_ROLE[Role.ANNOTATOR] == {Permission.ANNOTATE, Permission.CURATE, Permission.ADJUDICATE}
     for forbidden in (Permission.UNBLIND, Permission.LOCK_PROTOCOL, Permission.REOPEN_CASE, Permission.EXPORT):
         assert forbidden not in OF_ROLE[Role.COORDINATOR]
     assert Permission.READ_CASES not in OF_ROLE[Role.PI] | OF_ROLE[Role.COORDINATOR]

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from lss_core.study import audit_log, studies
+from lss_core.study import audit_log, lifecycle, studies
 from lss_core.vocabulary import Refusal
 from tests.studies import MadeUpStudy, made_up_study
 
@@ -51,7 +51,19 @@ def test_an_untouched_study_has_no_problem(study):
     assert audit_log.problems(study.engine, study.coordinator, study.study_id) == []
 
 
-@pytest.mark.parametrize("ask", [audit_log.lines_of, audit_log.how_many, audit_log.kinds_of, audit_log.problems])
+def test_signatures_are_listed_with_who_what_and_the_hash_of_what_was_signed(study):
+    assert audit_log.signatures_of(study.engine, study.coordinator, study.study_id) == ()
+    lifecycle.lock(study.engine, study.pi, study.study_id, typed_name=study.pi.name, meaning="I approve")
+    ((signature, email),) = audit_log.signatures_of(study.engine, study.coordinator, study.study_id)
+    _, version = studies.protocol_of(study.engine, study.pi, study.study_id)
+    assert (email, signature.typed_name, signature.meaning) == (study.pi.email, study.pi.name, "I approve")
+    assert (signature.what, signature.sha256) == ("protocol 1", version.sha256)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [audit_log.lines_of, audit_log.how_many, audit_log.kinds_of, audit_log.problems, audit_log.signatures_of],
+)
 def test_a_reader_and_a_stranger_see_nothing_of_the_log(study, ask):
     own = studies.create(study.engine, study.pi, title="Another")
     for actor, study_id in ((study.readers[0], study.study_id), (study.coordinator, own.id)):

@@ -191,7 +191,7 @@ def edited(**changes):
     ("tables/answer.jsonl", lambda _: None, r"lacks tables/answer.jsonl; it was altered"),
     ("manifest.json", lambda _: None, r"is not a backup: it has no manifest.json"),
     ("manifest.json", edited(format="other"), "is no backup of the format"),
-    ("manifest.json", edited(schema="0000"), "The backup has schema 0000, and this software has 0001"),
+    ("manifest.json", edited(schema="0000"), "The backup has schema 0000, and this software has 0002"),
 ])
 def test_an_altered_backup_is_refused_and_leaves_the_database_empty(
     read_study, store, empty, tmp_path, name, change, told

@@ -4,10 +4,12 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from lss_core.study.database import Arm, CaseKind
-from lss_core.study.order import OrderedCase, draw_order, most_repeats, seed_of
+from lss_core.study.order import OrderedCase, begins_aided, draw_order, most_repeats, seed_of
 from lss_core.study.protocol import Aid, Design, OrderRule, Protocol
 from lss_core.vocabulary import Refusal
 
@@ -22,10 +24,10 @@ def cases(test: int, training: int = 0) -> list[OrderedCase]:
     return taught + [OrderedCase(training + n, (n + 1) // 2, CaseKind.TEST) for n in range(1, test + 1)]
 
 
-def order(protocol=PLAIN, *, test=20, training=0, reader="r1@example.org", study="study-a", session=1, index=0):
+def order(protocol=PLAIN, *, test=20, training=0, reader="r1@example.org", study="study-a", session=1, aided=False):
     seed = seed_of(protocol, study_token=study, reader=reader, session_number=session)
     return draw_order(cases(test, training), protocol=protocol, study_token=study, seed=seed, session_number=session,
-                      reader_index=index)
+                      starts_aided=aided)
 
 
 def numbers(places) -> list[int]:
@@ -60,7 +62,7 @@ def test_an_order_differs_by_study_reader_session_and_seed():
 def test_an_order_does_not_depend_on_the_order_of_import():
     seed = seed_of(PLAIN, study_token="s", reader="r", session_number=1)
     drawn = [
-        draw_order(each, protocol=PLAIN, study_token="s", seed=seed, session_number=1, reader_index=0)
+        draw_order(each, protocol=PLAIN, study_token="s", seed=seed, session_number=1, starts_aided=False)
         for each in (cases(12, 2), cases(12, 2)[::-1])
     ]
     assert drawn[0] == drawn[1]
@@ -124,16 +126,30 @@ def test_a_repeat_never_splits_the_block_of_a_patient():
 ])
 def test_the_arms_of_a_fixed_design_are_the_same_for_all_readers(design, by_session):
     protocol = Protocol(design=design, sessions=2, aid=None if design is Design.UNAIDED else AID, seed="s")
-    for index in range(4):
-        assert [{place.arm for place in order(protocol, session=session, index=index)} for session in (1, 2)] \
+    for aided in (False, True):
+        assert [{place.arm for place in order(protocol, session=session, aided=aided)} for session in (1, 2)] \
             == by_session
 
 
-def test_crossover_of_sessions_alternates_which_arm_comes_first():
+def test_crossover_of_sessions_begins_with_one_arm_and_goes_on_with_the_other():
     protocol = Protocol(design=Design.CROSSOVER_SESSIONS, sessions=2, aid=AID, seed="s")
-    arms = [[{place.arm for place in order(protocol, session=session, index=index)} for session in (1, 2)]
-            for index in range(4)]
-    assert arms == [[{Arm.UNAIDED}, {Arm.AIDED}], [{Arm.AIDED}, {Arm.UNAIDED}]] * 2
+    arms = [[{place.arm for place in order(protocol, session=session, aided=aided)} for session in (1, 2)]
+            for aided in (False, True)]
+    assert arms == [[{Arm.UNAIDED}, {Arm.AIDED}], [{Arm.AIDED}, {Arm.UNAIDED}]]
+
+
+@given(st.lists(st.sampled_from(["junior", "intermediate", "senior"]), max_size=40))
+def test_each_level_is_balanced_and_all_readers_nearly(levels):
+    sides = begins_aided(levels)
+    for level in set(levels):
+        own = [side for each, side in zip(levels, sides, strict=True) if each == level]
+        assert abs(2 * sum(own) - len(own)) <= 1
+    assert abs(2 * sum(sides) - len(sides)) <= 2
+    assert begins_aided(levels[:-1]) == sides[:-1]          # who comes later moves nobody
+
+
+def test_one_reader_of_each_level_does_not_all_begin_alike():
+    assert begins_aided(["junior", "intermediate", "senior"]) == [False, True, False]
 
 
 @pytest.mark.parametrize("test", [8, 20, 21])
@@ -142,7 +158,7 @@ def test_crossover_of_cases_is_a_latin_square(test):
     arms = {}
     for index in range(4):
         for session in (1, 2):
-            places = order(protocol, test=test, session=session, index=index, reader=f"r{index}")
+            places = order(protocol, test=test, session=session, aided=index % 2 == 1, reader=f"r{index}")
             for place in places:
                 assert arms.setdefault((index, session, place.number), place.arm) == place.arm     # repeats too
             aided = sum(place.arm is Arm.AIDED for place in places if not place.is_repeat)

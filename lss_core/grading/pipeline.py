@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,7 @@ from lss_core.imaging.volume import Volume
 from lss_core.vocabulary import Box, DiscLevel, Grade, LevelReport, Refusal, Region, RegionGrade
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
+SHARED_DETECTOR = "detector"
 SEARCH_PITCH_MM = 2.0               # thinner slices are searched at about this distance
 BONE_HU = 200
 LUNG_HU = (-950, -300)               # gas in bowel is darker
@@ -81,10 +82,15 @@ class Grader:
     """The networks of one model version. It holds no state besides them, so threads may share it."""
 
     def __init__(
-        self, detector: Detector, level_network: LevelNetwork, classifier: Classifier, card: Card
+        self, detector: Detector, level_network: LevelNetwork, classifier: Classifier, card: Card, *, locator: str = ""
     ) -> None:
+        """Put networks together.
+
+        Args:
+            locator: Names what locates the regions; graders of one name locate them alike.
+        """
         self._detector, self._level_network, self._classifier = detector, level_network, classifier
-        self.card = card
+        self.card, self.locator = card, locator
         self._calibration = calibration_of(card.calibration)
 
     @classmethod
@@ -99,10 +105,11 @@ class Grader:
             Refusal: a file is missing or is not what its card says.
         """
         beside = locators or models
-        detector, _ = load_checkpoint(beside, "detector", kind="detector", build=build_detector)
-        level_network, _ = load_checkpoint(beside, "levels", kind="levels", build=build_level_network)
         classifier, card = load_checkpoint(models, version, kind="classifier", build=build_classifier)
-        return cls(detector, level_network, classifier, card)
+        detector, found_by = load_checkpoint(beside, detector_of(card), kind="detector", build=build_detector)
+        level_network, counted_by = load_checkpoint(beside, "levels", kind="levels", build=build_level_network)
+        locator = f"{found_by.weights_sha256} {counted_by.weights_sha256}"
+        return cls(detector, level_network, classifier, card, locator=locator)
 
     @property
     def version(self) -> str:
@@ -280,6 +287,23 @@ class Grader:
             judge(views[k * count : (k + 1) * count], region, self._calibration)
             for k, (_, region, _) in enumerate(wanted)
         ]
+
+
+def detector_of(card: Card) -> str:
+    """Name of the detector that grades with a version: the shared one, unless it was trained for another."""
+    return card.training.get("detector") or SHARED_DETECTOR
+
+
+def located_by(graders: Iterable[Grader], volume: Volume) -> Iterator[tuple[Grader, list[Located] | Refusal]]:
+    """Each grader with what it locates in a volume, or why it refuses it; those that locate alike look once."""
+    found: dict[str, list[Located] | Refusal] = {}
+    for grader in graders:
+        if grader.locator not in found:
+            try:
+                found[grader.locator] = grader.locate(volume)
+            except Refusal as refusal:
+                found[grader.locator] = refusal
+        yield grader, found[grader.locator]
 
 
 def _refused(volume: Volume, place: Located) -> dict[Region, str]:

@@ -1,4 +1,4 @@
-"""The audit log of one study, for those who may see it."""
+"""The audit log and the signatures of one study, for those who may see them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lss_core.permissions import Permission
 from lss_core.study import audit
 from lss_core.study.actors import Actor, check_in_study
 from lss_core.study.connection import reading
-from lss_core.study.database import AuditEvent
+from lss_core.study.database import Account, AuditEvent, Signature
 from lss_core.study.verification import study_problems
 
 
@@ -37,7 +37,7 @@ def lines_of(
         Refusal: no role that sees the log.
     """
     with reading(engine) as session:
-        check_in_study(session, actor, study_id, Permission.SEE_AUDIT)
+        check_in_study(session, actor, study_id, Permission.SEE_AUDIT, kind=None)
         return session.exec(
             select(AuditEvent).where(*_wanted(study_id, who, action)).order_by(col(AuditEvent.id).desc())
             .offset(skip).limit(limit)
@@ -51,7 +51,7 @@ def how_many(engine: Engine, actor: Actor, study_id: int, *, who: str = "", acti
         Refusal: no role that sees the log.
     """
     with reading(engine) as session:
-        check_in_study(session, actor, study_id, Permission.SEE_AUDIT)
+        check_in_study(session, actor, study_id, Permission.SEE_AUDIT, kind=None)
         return session.exec(
             select(func.count()).select_from(AuditEvent).where(*_wanted(study_id, who, action))
         ).one()
@@ -64,7 +64,7 @@ def kinds_of(engine: Engine, actor: Actor, study_id: int) -> LineKinds:
         Refusal: no role that sees the log.
     """
     with reading(engine) as session:
-        check_in_study(session, actor, study_id, Permission.SEE_AUDIT)
+        check_in_study(session, actor, study_id, Permission.SEE_AUDIT, kind=None)
         here = AuditEvent.study_id == study_id
         actors = session.exec(select(AuditEvent.actor).where(here).distinct()).all()
         actions = session.exec(select(AuditEvent.action).where(here).distinct()).all()
@@ -78,8 +78,23 @@ def problems(engine: Engine, actor: Actor, study_id: int) -> list[str]:
         Refusal: no role that sees the log.
     """
     with reading(engine) as session:
-        study = check_in_study(session, actor, study_id, Permission.SEE_AUDIT)
+        study = check_in_study(session, actor, study_id, Permission.SEE_AUDIT, kind=None)
         return [*audit.verify(engine), *study_problems(session, study)]
+
+
+def signatures_of(engine: Engine, actor: Actor, study_id: int) -> tuple[tuple[Signature, str], ...]:
+    """Each signature with the e-mail of its account, the oldest first.
+
+    Raises:
+        Refusal: no role that sees the log.
+    """
+    with reading(engine) as session:
+        check_in_study(session, actor, study_id, Permission.SEE_AUDIT, kind=None)
+        rows = session.exec(
+            select(Signature, Account.email).join(Account, col(Account.id) == Signature.account_id)
+            .where(Signature.study_id == study_id).order_by(col(Signature.id))
+        ).all()
+        return tuple((signature, email) for signature, email in rows)
 
 
 def _wanted(study_id: int, who: str, action: str) -> list[bool]:

@@ -22,7 +22,7 @@ from sqlalchemy import Engine, func, insert, select, text, update
 from sqlalchemy import Table as SqlTable
 from sqlmodel import Session
 
-from lss_core.study import audit
+from lss_core.study import audit, curation_tables  # noqa: F401  (its tables join the metadata)
 from lss_core.study.clock import utc_now
 from lss_core.study.connection import lock_writers, snapshot, transaction
 from lss_core.study.database import Table

@@ -16,6 +16,7 @@ from sqlalchemy import Table as SqlTable
 from sqlmodel import Session, col
 from sqlmodel import select as select_rows
 
+from lss_core.study import curation_tables
 from lss_core.study.database import AuditEvent, Study, Table
 from lss_core.study.rows import encode
 from lss_core.study.version import SOFTWARE_VERSION
@@ -33,7 +34,8 @@ LEADS = {
     "reopening": ("item_id", "readingitem"), "signature": ("study_id", "study"),
 }
 SHARED = {"account": "email", "scan": "key"}    # tables of several studies, and the name by which a row is known again
-LEFT_OUT = ("signin", "auditevent")             # of the installation; the study's lines of the log go apart
+COLLECTIONS = tuple(str(each.__tablename__) for each in curation_tables.TABLES)
+LEFT_OUT = ("signin", "auditevent", *COLLECTIONS)       # of the installation; the study's lines of the log go apart
 OF_THE_INSTALLATION = ("subject", "may_create_studies", "disabled")     # columns of an account that stay behind
 ORDER = ("account", "scan", "study", *LEADS)
 

@@ -68,16 +68,21 @@ def add_cases(
     now = now or utc_now()
     with transaction(engine) as session:
         lock_writers(session)
-        study = _draft_study(session, actor, study_id)
-        number, clusters = _last_number(session, study_id), _clusters(session, study_id)
-        ids = tuple(
-            _add(session, study_id, case, number + index, clusters, now) for index, case in enumerate(cases, 1)
-        )
-        study.is_demo = study.is_demo or any(case.simulated for case in cases)
-        audit.append(session, at=now, actor=actor.email, action="add cases", study_id=study_id,
-                     subject=f"{len(ids)} cases",
-                     new={"numbers": [number + 1, number + len(ids)], "scans": sorted({c.scan_sha256 for c in cases})})
-        return ids
+        return put_cases(session, actor, _draft_study(session, actor, study_id), cases, now)
+
+
+def put_cases(
+    session: Session, actor: Actor, study: Study, cases: Sequence[NewCase], now: datetime
+) -> tuple[int, ...]:
+    """`add_cases` within the caller's transaction, which has asked whether the actor may."""
+    assert study.id is not None
+    number, clusters = _last_number(session, study.id), _clusters(session, study.id)
+    ids = tuple(_add(session, study.id, case, number + index, clusters, now) for index, case in enumerate(cases, 1))
+    study.is_demo = study.is_demo or any(case.simulated for case in cases)
+    audit.append(session, at=now, actor=actor.email, action="add cases", study_id=study.id,
+                 subject=f"{len(ids)} cases",
+                 new={"numbers": [number + 1, number + len(ids)], "scans": sorted({c.scan_sha256 for c in cases})})
+    return ids
 
 
 def add_outputs(

@@ -31,7 +31,7 @@ from lss_core.study.database import (
     Study,
     StudyState,
 )
-from lss_core.study.order import OrderedCase, Place, draw_order, seed_of
+from lss_core.study.order import OrderedCase, Place, begins_aided, draw_order, seed_of
 from lss_core.study.places import check_open, due_places, protocol_now
 from lss_core.study.protocol import Protocol, Revisit
 from lss_core.vocabulary import Refusal, Region
@@ -231,7 +231,7 @@ def _begin(session: Session, study: Study, actor: Actor, number: int, now: datet
     order = draw_order(
         [OrderedCase(case.number, case.cluster, CaseKind(case.kind)) for case in cases], protocol=protocol,
         study_token=study.token, seed=seed, session_number=number,
-        reader_index=_reader_index(session, study, actor, years),
+        starts_aided=_starts_aided(session, study, actor, years),
     )
     begun = ReadingSession(study_id=study.id, account_id=actor.account_id, number=number, seed=seed,
                            protocol_version_id=version.id, years_of_experience=years, begun_at=now)
@@ -253,24 +253,18 @@ def _store(session: Session, begun: ReadingSession, order: tuple[Place, ...], id
     session.flush()
 
 
-def _reader_index(session: Session, study: Study, actor: Actor, years: float) -> int:
-    """How many readers of the same experience level began before this one, so that each level is balanced by itself.
-
-    The same in all sessions of a reader: the experience and its bounds are those of the reader's first session.
-    """
-    firsts = session.exec(
-        select(ReadingSession).where(ReadingSession.study_id == study.id, ReadingSession.number == 1)
-        .order_by(col(ReadingSession.id))
+def _starts_aided(session: Session, study: Study, actor: Actor, years: float) -> bool:
+    """Whether a crossover begins with the aided side for this reader; the same in all sessions of a reader, as the
+    experience and its bounds are those of the reader's first session."""
+    begun = session.exec(
+        select(ReadingSession, ProtocolVersion).join(ProtocolVersion)
+        .where(ReadingSession.study_id == study.id, ReadingSession.number == 1).order_by(col(ReadingSession.id))
     ).all()
-    own = next((each for each in firsts if each.account_id == actor.account_id), None)
-    if own is None:
-        protocol, earlier = protocol_now(session, study.id)[0], firsts
-    else:
-        version = session.get_one(ProtocolVersion, own.protocol_version_id)
-        protocol, earlier = Protocol.parse(version.content), firsts[: firsts.index(own)]
-        years = own.years_of_experience
-    level = protocol.experience(years)
-    return sum(protocol.experience(each.years_of_experience) is level for each in earlier)
+    levels = [Protocol.parse(version.content).experience(each.years_of_experience) for each, version in begun]
+    readers = [each.account_id for each, _ in begun]
+    if actor.account_id in readers:
+        return begins_aided(levels)[readers.index(actor.account_id)]
+    return begins_aided([*levels, protocol_now(session, study.id)[0].experience(years)])[-1]
 
 
 def _short(place: Place) -> str:

@@ -26,7 +26,7 @@ from lss_core.study.bundle import as_json, bundle_of, note_of
 from lss_core.study.clock import utc_now
 from lss_core.study.codebook import COLUMNS, codebook_rows
 from lss_core.study.connection import snapshot, transaction
-from lss_core.study.database import Study, StudyState
+from lss_core.study.database import Study, StudyKind, StudyState
 from lss_core.study.people import OPERATOR
 from lss_core.study.tidy import model_rows, reading_rows, reference_rows
 from lss_core.vocabulary import Refusal
@@ -114,7 +114,7 @@ def zipped(files: Mapping[str, bytes]) -> bytes:
 
 
 def _named(session: Session, token_or_id: str) -> Study:
-    studies = session.exec(select(Study).order_by(col(Study.id))).all()
+    studies = session.exec(select(Study).where(Study.kind == StudyKind.READER_STUDY).order_by(col(Study.id))).all()
     for study in studies:
         if token_or_id in (study.token, str(study.id)):
             return study

@@ -5,8 +5,8 @@ from __future__ import annotations
 from sqlmodel import Session, col, select
 
 from lss_core.permissions import NOT_TOGETHER, Role
-from lss_core.study.actors import Actor, roles_in
-from lss_core.study.database import Account, Membership, Study, StudyState
+from lss_core.study.actors import Actor, roles_ever, roles_in
+from lss_core.study.database import Account, Membership, Study, StudyKind, StudyState
 from lss_core.vocabulary import Refusal
 
 # Whoever once had such a role may have seen the truth, or steered what is read.
@@ -31,7 +31,7 @@ def check_invitation(session: Session, study: Study, account: Account, role: Rol
     check_usable(account, in_demo=study.is_demo)
     if study.id is None or account.id is None:
         raise ValueError("The study and the account must be stored before somebody is invited.")
-    now, ever = roles_in(session, account.id, study.id), _roles_ever(session, account.id, study.id)
+    now, ever = roles_in(session, account.id, study.id), roles_ever(session, account.id, study.id)
     if role in now:
         raise Refusal(f"{account.email} has the role {role.label} in this study already.")
     for pair in NOT_TOGETHER:
@@ -41,6 +41,7 @@ def check_invitation(session: Session, study: Study, account: Account, role: Rol
     if role is Role.READER and (known := sorted(ever & UNBLINDED_ROLES)):
         raise Refusal(f"{account.email} had the role {known[0].label} in this study and may have seen what "
                       "readers must not; invite another reader.")
+    _check_collection(session, study, account.id, account.email, role)
     if role is Role.READER and study.state in (StudyState.CLOSED, StudyState.UNBLINDED):
         raise Refusal("This study is closed; nobody reads in it any more.")
 
@@ -69,6 +70,21 @@ def how_many(session: Session, study_id: int, role: Role) -> int:
     return len(session.exec(query).all())
 
 
-def _roles_ever(session: Session, account_id: int, study_id: int) -> frozenset[Role]:
-    query = select(Membership.role).where(Membership.account_id == account_id, Membership.study_id == study_id)
-    return frozenset(map(Role, session.exec(query)))
+def _check_collection(session: Session, study: Study, account_id: int, email: str, role: Role) -> None:
+    """Whoever curates a collection knows the truth of the studies that its cases go to."""
+    if study.kind == StudyKind.COLLECTION and role is Role.READER:
+        raise Refusal("Nobody reads in a collection; invite an annotator, or invite the reader to a reader study.")
+    if study.kind == StudyKind.COLLECTION and _reads_of(session, study, account_id):
+        raise Refusal(f"{email} reads in a study of this collection's cases and must not learn their labels.")
+    known = sorted(roles_ever(session, account_id, study.collection_id) & UNBLINDED_ROLES)
+    if role is Role.READER and known:
+        raise Refusal(f"{email} has or had the role {known[0].label} in the collection that the cases of this study "
+                      "came from, and may know their labels; invite another reader.")
+
+
+def _reads_of(session: Session, collection: Study, account_id: int) -> bool:
+    query = select(Membership.id).join(Study).where(
+        Study.collection_id == collection.id, Membership.account_id == account_id, Membership.role == Role.READER,
+        col(Membership.removed_at).is_(None),
+    )
+    return session.exec(query.limit(1)).first() is not None

@@ -46,18 +46,17 @@ def seed_of(protocol: Protocol, *, study_token: str, reader: str, session_number
 
 def draw_order(
     cases: Sequence[OrderedCase], *, protocol: Protocol, study_token: str, seed: str, session_number: int,
-    reader_index: int,
+    starts_aided: bool,
 ) -> tuple[Place, ...]:
     """Training cases in the order of their numbers (first session only), then the test cases with hidden repeats.
 
     Args:
         seed: From `seed_of`.
-        reader_index: How many readers of the same experience level began before this one; crossover designs alternate
-            over it.
+        starts_aided: Of `begins_aided`; only crossover designs ask it.
     """
     test = [case for case in cases if case.kind is CaseKind.TEST]
     arm_of = _arms(cases, protocol=protocol, study_token=study_token, session_number=session_number,
-                   reader_index=reader_index)
+                   starts_aided=starts_aided)
     training = [case for case in cases if case.kind is CaseKind.TRAINING] if session_number == 1 else []
     taught = [Place(case.number, case.kind, arm_of(case)) for case in sorted(training, key=lambda case: case.number)]
     shuffled = _shuffled(test, seed, protocol.order)
@@ -110,16 +109,30 @@ def _ends_of_blocks(order: list[OrderedCase]) -> list[int]:
     return ends
 
 
+def begins_aided(levels: Sequence[str]) -> list[bool]:
+    """Which readers of a crossover begin with the aided side, in the order in which they began.
+
+    Minimisation (Taves 1974) without chance: each goes to the side with fewer readers of the same experience level,
+    among equals to the one with fewer readers, and then to the unaided one.
+    """
+    sides: list[bool] = []
+    for number, level in enumerate(levels):
+        before = list(zip(levels[:number], sides, strict=True))
+        taken = [(before.count((level, side)), sides.count(side), side) for side in (False, True)]
+        sides.append(min(taken)[2])
+    return sides
+
+
 def _arms(
-    cases: Sequence[OrderedCase], *, protocol: Protocol, study_token: str, session_number: int, reader_index: int,
+    cases: Sequence[OrderedCase], *, protocol: Protocol, study_token: str, session_number: int, starts_aided: bool,
 ) -> Callable[[OrderedCase], Arm]:
-    """Which arm a case is read in. Crossover designs are 2 x 2 Latin squares: what is aided first alternates over the
-    readers of an experience level, and is unaided in the other session."""
+    """Which arm a case is read in. Crossover designs are 2 x 2 Latin squares: what is aided in the first
+    session is unaided in the other; `starts_aided` says which side a reader begins with."""
     if protocol.design in (Design.UNAIDED, Design.AIDED):
         return lambda case: Arm(protocol.design.value)
     if protocol.design is Design.UNAIDED_THEN_AIDED:
         return lambda case: Arm.AIDED if session_number == 2 else Arm.UNAIDED
-    odd = (reader_index + session_number - 1) % 2
+    odd = (starts_aided + session_number - 1) % 2
     if protocol.design is Design.CROSSOVER_SESSIONS:
         return lambda case: Arm.AIDED if odd else Arm.UNAIDED
     seed = _hash(protocol.seed, study_token, "halves")

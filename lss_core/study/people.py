@@ -83,7 +83,7 @@ def invite(
     address, role, now = normal_address(email), Role(role), now or utc_now()
     with transaction(engine) as session:
         lock_writers(session)
-        study = check_in_study(session, actor, study_id, Permission.INVITE)
+        study = check_in_study(session, actor, study_id, Permission.INVITE, kind=None)
         membership.check_may_change(session, actor, study_id, role)
         account = _find(session, address) or _add_account(session, address, now)
         membership.check_invitation(session, study, account, role)
@@ -108,7 +108,7 @@ def remove_member(
     role, now = Role(role), now or utc_now()
     with transaction(engine) as session:
         lock_writers(session)
-        check_in_study(session, actor, study_id, Permission.INVITE)
+        check_in_study(session, actor, study_id, Permission.INVITE, kind=None)
         membership.check_may_change(session, actor, study_id, role)
         account = session.get(Account, account_id)
         if account is None or role not in roles_in(session, account_id, study_id):
@@ -133,7 +133,7 @@ def members(engine: Engine, actor: Actor, study_id: int) -> tuple[Member, ...]:
         Refusal: not permitted.
     """
     with reading(engine) as session:
-        check_in_study(session, actor, study_id, Permission.MANAGE_STUDY)
+        check_in_study(session, actor, study_id, Permission.MANAGE_STUDY, kind=None)
         query = (
             select(Account, Membership).join(Membership, col(Membership.account_id) == col(Account.id))
             .where(Membership.study_id == study_id, col(Membership.removed_at).is_(None))

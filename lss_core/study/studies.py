@@ -15,7 +15,7 @@ from lss_core.study import audit
 from lss_core.study.actors import Actor, actor_of, check_in_study
 from lss_core.study.clock import utc_now
 from lss_core.study.connection import lock_writers, reading, transaction
-from lss_core.study.database import Case, CaseKind, Membership, ProtocolVersion, Study, StudyState
+from lss_core.study.database import Case, CaseKind, Membership, ProtocolVersion, Study, StudyKind, StudyState
 from lss_core.study.places import protocol_now
 from lss_core.study.protocol import Protocol, changes
 from lss_core.vocabulary import Refusal
@@ -49,29 +49,41 @@ def create(
     Raises:
         Refusal: the actor may not create studies, or there is no title.
     """
-    now = now or utc_now()
     with transaction(engine) as session:
         lock_writers(session)
-        check(actor_of(session, actor.account_id).permissions, Permission.CREATE_STUDY)
-        study = Study(token=secrets.token_urlsafe(12), title=_title(title), is_demo=is_demo,
-                      created_by=actor.account_id, created_at=now)
-        session.add(study)
-        session.flush()
-        assert study.id is not None
-        first = _seeded(protocol or Protocol(), secrets.token_hex(16))
-        session.add(Membership(study_id=study.id, account_id=actor.account_id, role=Role.PI, invited_at=now))
-        session.add(ProtocolVersion(study_id=study.id, number=1, content=first.canonical, created_at=now))
-        audit.append(session, at=now, actor=actor.email, action="create study", study_id=study.id, subject=study.title,
-                     new=json.loads(first.canonical))
-        return study
+        return add_study(session, actor, title=title, protocol=protocol, is_demo=is_demo, now=now or utc_now())
+
+
+def add_study(
+    session: Session, actor: Actor, *, title: str, protocol: Protocol | None = None, is_demo: bool = False,
+    collection_id: int | None = None, now: datetime,
+) -> Study:
+    """`create` within the caller's transaction.
+
+    Args:
+        collection_id: Of the collection that its cases come from; who has or had a role there cannot read here.
+    """
+    check(actor_of(session, actor.account_id).permissions, Permission.CREATE_STUDY)
+    study = Study(token=secrets.token_urlsafe(12), title=_title(title), is_demo=is_demo, collection_id=collection_id,
+                  created_by=actor.account_id, created_at=now)
+    session.add(study)
+    session.flush()
+    assert study.id is not None
+    first = _seeded(protocol or Protocol(), secrets.token_hex(16))
+    session.add(Membership(study_id=study.id, account_id=actor.account_id, role=Role.PI, invited_at=now))
+    session.add(ProtocolVersion(study_id=study.id, number=1, content=first.canonical, created_at=now))
+    audit.append(session, at=now, actor=actor.email, action="create study", study_id=study.id, subject=study.title,
+                 new=json.loads(first.canonical))
+    return study
 
 
 def my_studies(engine: Engine, actor: Actor) -> tuple[StudySummary, ...]:
-    """All studies in which the actor has a role, the newest first."""
+    """All reader studies in which the actor has a role, the newest first."""
     with reading(engine) as session:
         rows = session.exec(
             select(Study, Membership.role).join(Membership)
-            .where(Membership.account_id == actor.account_id, col(Membership.removed_at).is_(None))
+            .where(Membership.account_id == actor.account_id, col(Membership.removed_at).is_(None),
+                   Study.kind == StudyKind.READER_STUDY)
             .order_by(col(Study.id).desc())
         ).all()
         roles: dict[int | None, set[Role]] = {}

@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import Engine
 from sqlmodel import Session, col, select
 
+from lss_core.curation.verification import collection_problems
 from lss_core.study import audit
 from lss_core.study.connection import snapshot
 from lss_core.study.database import (
@@ -28,6 +29,7 @@ from lss_core.study.database import (
     RegionAnswer,
     Signature,
     Study,
+    StudyKind,
 )
 from lss_core.study.entry import Entry, RegionEntry
 from lss_core.study.finishing import session_digest
@@ -37,6 +39,7 @@ from lss_core.study.submitting import answer_digest
 from lss_core.vocabulary import Refusal, Region
 
 LOCKS = ("lock protocol", "amend protocol")
+SIGNED = (*LOCKS, "sign session", "lock reference", "lock split")
 
 
 @dataclass(frozen=True)
@@ -69,8 +72,11 @@ def check_records(engine: Engine, *, noted: LastLine | None = None) -> list[str]
 
 
 def study_problems(session: Session, study: Study) -> list[str]:
-    """A sentence for each record of a study that is not as the audit log has it."""
+    """A sentence for each record of a study or collection that is not as the audit log has it."""
     lines = _lines(session, study)
+    if study.kind == StudyKind.COLLECTION:
+        found = [*collection_problems(session, study), *_signature_problems(session, study, lines)]
+        return [f"Collection {study.title}: {problem}" for problem in found]
     found = [*_protocol_problems(session, study, lines), *_order_problems(session, study, lines),
              *_answer_problems(session, study, lines), *_signature_problems(session, study, lines)]
     return [f"Study {study.title}: {problem}" for problem in found]
@@ -93,7 +99,7 @@ class _Line:
 
 def _lines(session: Session, study: Study) -> dict[str, list[_Line]]:
     """The study's lines by what was done, of those kinds that a record must have."""
-    kinds = (*LOCKS, "begin session", "submit answer", "sign session")
+    kinds = (*SIGNED, "begin session", "submit answer")
     rows = session.exec(
         select(AuditEvent.id, AuditEvent.action, AuditEvent.subject, AuditEvent.new)
         .where(AuditEvent.study_id == study.id, col(AuditEvent.action).in_(kinds)).order_by(col(AuditEvent.id))
@@ -224,7 +230,7 @@ def _signature_problems(session: Session, study: Study, lines: dict[str, list[_L
     ).all()
     stored = Counter(_signed(signature.what, email, signature.sha256) for signature, email in rows)
     noted: Counter[tuple[str, str]] = Counter(
-        (line.subject, str(line.new.get("sha256"))) for act in (*LOCKS, "sign session") for line in lines[act]
+        (line.subject, str(line.new.get("sha256"))) for act in SIGNED for line in lines[act]
     )
     for name, _ in (stored - noted).elements():
         yield f"A signature under {name} was altered, or has no line in the audit log."

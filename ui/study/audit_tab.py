@@ -1,4 +1,4 @@
-"""The audit log of the study, newest first, and whether it is whole."""
+"""The audit log of the study, newest first, whether it is whole, and the signatures."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from ui.study.wording import moment
 from ui.tables import table
 
 HEAD = ("Line", "Who", "What", "Change")
+SIGNED = ("When", "Who", "Signed as", "Meaning", "What", "SHA-256 of what was signed")
 A_PAGE = 100
 LONGEST = 240                                   # characters of a value that are shown
 HASH = re.compile("[0-9a-f]{64}")
@@ -22,8 +23,9 @@ EVERYBODY, EVERYTHING = "Everybody", "Everything"
 
 
 def show(opened: OpenStudy) -> None:
-    """Filters, the lines, and the check."""
+    """The check, the signatures, filters, and the lines."""
     _check(opened)
+    _show_signatures(opened)
     kinds = audit_log.kinds_of(opened.engine, opened.actor, opened.study_id)
     left, right = st.columns(2)
     who = left.selectbox("Who", [EVERYBODY, *kinds.actors], key=f"audit-who-{opened.study_id}")
@@ -61,6 +63,20 @@ def _check(opened: OpenStudy) -> None:
         f"Everything is whole. The log ends with line {last.number}, hash `{last.hash}`. Note both outside this "
         "system: they prove later that no line was cut off.", icon=":material/verified:",
     )
+
+
+def _show_signatures(opened: OpenStudy) -> None:
+    signed = audit_log.signatures_of(opened.engine, opened.actor, opened.study_id)
+    with st.expander(f"Signatures ({len(signed)})", icon=":material/signature:"):
+        if not signed:
+            st.caption("Nothing is signed yet: the protocol is signed at its lock, a session at its end.")
+            return
+        rows = [
+            [moment(each.at), *map(html.escape, (email, each.typed_name, each.meaning, each.what)),
+             f"<code>{each.sha256}</code>"]
+            for each, email in signed
+        ]
+        st.html(table(SIGNED, rows, label="Signatures"))
 
 
 def _row(line: AuditEvent) -> list[str]:

@@ -5,6 +5,7 @@ from typing import Literal
 from alembic import context
 
 from lss_core.settings import Settings
+from lss_core.study import curation_tables  # noqa: F401  (its tables join the metadata)
 from lss_core.study.connection import connect
 from lss_core.study.database import Table, UtcDateTime
 

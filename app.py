@@ -10,6 +10,8 @@ import streamlit as st
 
 from lss_core.vocabulary import Refusal
 from ui import access, case_routes, guards, providers, resources, routes
+from ui.curate import label_routes
+from ui.dashboard import chart
 
 try:
     setup = providers.configured()
@@ -29,5 +31,6 @@ async def lifespan(_: st.App) -> AsyncIterator[None]:
 
 
 app = st.App(
-    "ui/portal.py", routes=[*routes.ROUTES, *case_routes.ROUTES], middleware=guards.stack(setup), lifespan=lifespan
+    "ui/portal.py", routes=[*routes.ROUTES, *label_routes.ROUTES, *case_routes.ROUTES, *chart.ROUTES],
+    middleware=guards.stack(setup), lifespan=lifespan,
 )

@@ -34,6 +34,7 @@ FAMILY_COLOURS = (BLUE, VERMILION, GREEN, ORANGE, "#CC79A7", "#56B4E9", "#000000
 WHITE_TO_BLUE = ((0.0, "#ffffff"), (1.0, BLUE))
 LINE_CHARACTERS = 95            # of the statement below a title
 FOREST_ROW_PX = 22
+TITLE_PX = 14                   # from the upper edge to the title, however tall the figure
 FOREST_GAP = 0.5                # rows between groups
 
 
@@ -58,16 +59,16 @@ def region_picture(
     """
     size = tuple(PICTURE_MM / spacing for spacing in pixel_spacing_mm)
     view = Box.around(box.centre, (size[0], size[1]))
-    picture = _enlarged(grey, view)
+    picture = enlarged(grey, view)
     if heat is not None and heat_box is not None:
-        _blend_heat(picture, heat, _on_picture(heat_box, view))
+        blend_heat(picture, heat, on_picture(heat_box, view))
     draw = ImageDraw.Draw(picture)
-    draw.rectangle(_on_picture(box, view), outline=(255, 209, 102), width=3)
-    _mark_sides(draw)
-    return _as_png(_with_caption(picture, [*caption, RESEARCH_USE]))
+    draw.rectangle(on_picture(box, view), outline=(255, 209, 102), width=3)
+    mark_sides(draw)
+    return _as_png(with_caption(picture, [*caption, RESEARCH_USE]))
 
 
-def _enlarged(grey: np.ndarray, view: Box) -> Image.Image:
+def enlarged(grey: np.ndarray, view: Box) -> Image.Image:
     """The part of a slice in `view`, at PICTURE_PX; black outside the slice."""
     whole = Image.fromarray((np.clip(grey, 0, 1) * 255).astype(np.uint8))
     # Pillow's coefficients map an output pixel to an input point, counted from pixel edges; the view counts centres.
@@ -77,7 +78,7 @@ def _enlarged(grey: np.ndarray, view: Box) -> Image.Image:
     return whole.transform(size, Image.Transform.AFFINE, coefficients, Image.Resampling.BICUBIC).convert("RGB")
 
 
-def _on_picture(box: Box, view: Box) -> tuple[float, float, float, float]:
+def on_picture(box: Box, view: Box) -> tuple[float, float, float, float]:
     """(x0, y0, x1, y1) of a box on the enlarged picture."""
     x, y = PICTURE_PX / view.size[1], PICTURE_PX / view.size[0]
     return (
@@ -85,7 +86,7 @@ def _on_picture(box: Box, view: Box) -> tuple[float, float, float, float]:
     )
 
 
-def _blend_heat(picture: Image.Image, heat: np.ndarray, place: tuple[float, float, float, float]) -> None:
+def blend_heat(picture: Image.Image, heat: np.ndarray, place: tuple[float, float, float, float]) -> None:
     x0, y0, x1, y1 = (round(value) for value in place)
     size = (max(x1 - x0, 1), max(y1 - y0, 1))
     values = np.clip(heat, 0, 1).astype(np.float32)
@@ -97,7 +98,7 @@ def _blend_heat(picture: Image.Image, heat: np.ndarray, place: tuple[float, floa
     picture.paste(Image.fromarray(colours.astype(np.uint8)), (x0, y0), mask)
 
 
-def _mark_sides(draw: ImageDraw.ImageDraw) -> None:
+def mark_sides(draw: ImageDraw.ImageDraw) -> None:
     font = ImageFont.load_default(size=LINE_PX)
     middle = PICTURE_PX // 2
     draw.text((MARGIN_PX, middle), "R", font=font, fill="white", anchor="lm", stroke_width=2, stroke_fill="black")
@@ -105,7 +106,7 @@ def _mark_sides(draw: ImageDraw.ImageDraw) -> None:
     draw.text(right, "L", font=font, fill="white", anchor="rm", stroke_width=2, stroke_fill="black")
 
 
-def _with_caption(picture: Image.Image, lines: Sequence[str]) -> Image.Image:
+def with_caption(picture: Image.Image, lines: Sequence[str]) -> Image.Image:
     height = PICTURE_PX + 2 * MARGIN_PX + LINE_PX * len(lines)
     page = Image.new("RGB", (PICTURE_PX, height), "white")
     page.paste(picture, (0, 0))
@@ -316,7 +317,7 @@ def titled(
     lines = textwrap.wrap(measured_on, LINE_CHARACTERS)
     figure.update_layout(
         title={"text": html.escape(title), "font": {"size": 15}, "x": 0.01, "xanchor": "left", "yref": "container",
-               "y": 0.97, "yanchor": "top",
+               "y": 1 - TITLE_PX / (height + 14 * len(lines)), "yanchor": "top",
                "subtitle": {"text": "<br>".join(html.escape(line) for line in lines), "font": {"size": 11}}},
         template="plotly_white", height=height + 14 * len(lines), font={"size": 12},
         margin={"l": left, "r": right, "t": 62 + 14 * len(lines), "b": 50},

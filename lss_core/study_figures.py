@@ -35,7 +35,10 @@ PUBLISHED_AS = "accuracy (dashed: versions 1 and 2 of Li 2024 on clinical CT, an
 COLOUR_OF = {RaterKind.MODEL: VERMILION, RaterKind.LEVEL: BLUE, RaterKind.READERS: "#000000", RaterKind.READER: ORANGE}
 SYMBOL_OF = {"unaided": "circle", "aided": "diamond", "": "square"}
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
+LABEL_PX, NOTE_PX = 6.2, 5.8        # mean width of a letter in 12 and 11 px
+LONGEST_NOTE = 46
 ESTIMATE_HEAD = ("estimate", "low", "high", "n", "method", "not estimable")
+PART_NAMES = {"level": "", "reference grade": "grade ", "image quality": "image: "}
 Cell = str | int | float
 
 
@@ -110,18 +113,33 @@ def forest(
     for place, line in zip(places, lines, strict=True):
         figure.add_annotation(
             x=1.01, xref="paper", xanchor="left", y=place, yref="y", showarrow=False, font={"size": 11},
-            text=html.escape(_shortened(f"{line.estimate}{line.note}", 52)),
+            text=html.escape(_beside(line)),
         )
     if zero is not None:
         figure.add_vline(x=zero, line={"color": GREY, "dash": "dot", "width": 1})
-    figure.update_xaxes(title=axis, type="log" if logarithmic else "linear")
+    figure.update_xaxes(title=axis, type="log" if logarithmic else "linear", automargin=False)
     figure.update_yaxes(tickvals=places, ticktext=[html.escape(line.label) for line in lines],
                         range=[len(lines) - 0.3, -0.7], showgrid=False, zeroline=False)
-    return titled(figure, title, statement, height=170 + FOREST_ROW_PX * len(lines), left=210, right=300)
+    left = _width([line.label for line in lines], LABEL_PX)
+    right = _width([_beside(line) for line in lines], NOTE_PX)
+    return titled(figure, title, statement, height=170 + FOREST_ROW_PX * len(lines), left=left, right=right)
 
 
-def _shortened(text: str, most: int) -> str:
-    return text if len(text) <= most else text[: most - 1] + "…"
+def _width(texts: Sequence[str], letter_px: float) -> int:
+    """Pixels of a margin that holds the longest of some texts."""
+    return 24 + round(letter_px * max(map(len, texts), default=0))
+
+
+def _beside(line: Line) -> str:
+    text = f"{printed(line.estimate)}{line.note}"
+    return text if len(text) <= LONGEST_NOTE else text[: LONGEST_NOTE - 1] + "…"
+
+
+def printed(estimate: Estimate) -> str:
+    """As it is printed in a figure; the whole reason of what is missing stands in its table."""
+    if math.isnan(estimate.value):
+        return f"not estimable: {estimate.undefined}"
+    return f"{estimate.value:.3f} (no interval)" if math.isnan(estimate.low + estimate.high) else str(estimate)
 
 
 def headline_figure(analysis: StudyAnalysis, region: RegionKind) -> StudyFigure:
@@ -132,7 +150,7 @@ def headline_figure(analysis: StudyAnalysis, region: RegionKind) -> StudyFigure:
     for version, accuracy in enumerate(PUBLISHED[region], 1):
         figure.add_vline(x=accuracy, line={"color": GREY, "dash": "dash", "width": 1})
         figure.add_annotation(x=accuracy, y=1, yref="paper", yanchor="bottom", showarrow=False,
-                              xanchor="left" if version == 1 else "right", text=f"Li {version}: {accuracy:g}",
+                              xanchor="left" if version == 1 else "right", text=f"Li 2024 v{version}: {accuracy:g}",
                               font={"size": 9, "color": "#555555"})
     figure.update_xaxes(title=PUBLISHED_AS)
     return _accuracy_table(f"headline-{region}", figure, results, analysis)
@@ -206,10 +224,10 @@ def aided_figure(analysis: StudyAnalysis, region: RegionKind) -> StudyFigure | N
 def _difference_lines(result: MrmcResult) -> Iterator[Line]:
     if not result.level:
         for each in result.by_reader:
-            yield Line(f"{each.reader} ({each.experience})", each.estimate, "", ORANGE, "circle")
+            yield Line(f"{each.reader} ({each.experience})", each.estimate, f", n = {result.regions}", ORANGE, "circle")
     name = f"{result.level or 'average'}, {result.readers} readers"
     colour = BLUE if result.level else "#000000"
-    yield Line(name, result.difference, f", p {p_text(result.p_value)}", colour, "diamond")
+    yield Line(name, result.difference, f", n = {result.regions}, p {p_text(result.p_value)}", colour, "diamond")
 
 
 def p_text(p: float) -> str:
@@ -249,11 +267,11 @@ def subgroups_figure(analysis: StudyAnalysis, region: RegionKind) -> StudyFigure
     """Accuracy by disc level, reference grade and image quality, of experience levels and models in the main arm."""
     found = [each for each in analysis.subgroups
              if each.region is region and each.rater.kind is not RaterKind.READERS]
-    lines = [Line(f"{each.attribute} {each.value}: {each.rater.label}", each.accuracy, f", n = {each.n}",
+    lines = [Line(f"{PART_NAMES[each.attribute]}{each.value}: {each.rater.name}", each.accuracy, f", n = {each.n}",
                   COLOUR_OF[each.rater.kind]) for each in found]
     figure = forest(lines, title=f"{region.label}: accuracy in parts of the study, {analysis.scope.main_arm}",
                     statement=analysis.statement, axis="accuracy")
-    figure.update_xaxes(range=[-0.02, 1.02]).update_layout(margin={"l": 330})
+    figure.update_xaxes(range=[-0.02, 1.02])
     rows = tuple((each.region, each.attribute, each.value, each.rater.name, each.n, *estimate_cells(each.accuracy))
                  for each in found)
     head = ("region", "attribute", "value", "rater", "regions", *ESTIMATE_HEAD)

@@ -10,6 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from lss_core.figures import BLUE, GREEN, ORANGE, WHITE_TO_BLUE, titled
+from lss_core.statistics.estimate import Estimate
 from lss_core.study.analysis_values import AgreementPanel, RegionKind, RepeatPanel, StudyAnalysis
 from lss_core.study_figures import ESTIMATE_HEAD, Line, StudyFigure, estimate_cells, forest
 
@@ -51,16 +52,21 @@ def _heat_map(panel: AgreementPanel, analysis: StudyAnalysis) -> StudyFigure:
 
 def _groups(panel: AgreementPanel, analysis: StudyAnalysis) -> StudyFigure:
     lines = [
-        Line(f"within {each.first}", each.kappa, "", BLUE) if each.first == each.second
-        else Line(f"{each.first} with {each.second}", each.kappa, "", ORANGE) for each in panel.groups
+        Line(f"within {each.first}", each.kappa, _patients(each.kappa), BLUE) if each.first == each.second
+        else Line(f"{each.first} with {each.second}", each.kappa, _patients(each.kappa), ORANGE)
+        for each in panel.groups
     ]
-    lines += [Line(each.name, each.estimate, "", GREEN, "diamond") for each in panel.among]
+    lines += [Line(each.name, each.estimate, _patients(each.estimate), GREEN, "diamond") for each in panel.among]
     title = f"{panel.region.label}, {panel.arm}: mean kappa within and between experience levels, and of all readers"
     figure = forest(lines, title=title, statement=analysis.statement, axis="agreement")
     rows = (*((panel.region, panel.arm, each.first, each.second, *estimate_cells(each.kappa)) for each in panel.groups),
             *((panel.region, panel.arm, "all readers", each.name, *estimate_cells(each.estimate))
               for each in panel.among))
     return StudyFigure(f"agreement-levels-{panel.region}-{panel.arm}", figure, PAIR_HEAD, rows, analysis.statement)
+
+
+def _patients(estimate: Estimate) -> str:
+    return f", {estimate.n} patients"
 
 
 def repeat_figures(analysis: StudyAnalysis, region: RegionKind) -> Iterator[StudyFigure]:

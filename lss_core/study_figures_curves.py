@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from lss_core.figures import FAMILY_COLOURS, GREY, ORANGE, VERMILION, reliability_figure, titled
 from lss_core.study.analysis_values import OperatingPoint, RaterKind, RegionKind, RocPanel, StudyAnalysis
-from lss_core.study_figures import SYMBOL_OF, StudyFigure
+from lss_core.study_figures import SYMBOL_OF, StudyFigure, printed
 
 
 def roc_figure(analysis: StudyAnalysis, region: RegionKind, *, cut: int) -> StudyFigure | None:
@@ -27,7 +27,7 @@ def roc_figure(analysis: StudyAnalysis, region: RegionKind, *, cut: int) -> Stud
     figure.update_yaxes(title="sensitivity", range=[-0.02, 1.02])
     n = panel.positives + panel.negatives
     title = f"{region.label}: grade >= {cut} ({panel.positives} of {n} regions positive)"
-    figure = titled(figure, title, analysis.statement, height=520, right=360)
+    figure = titled(figure, title, analysis.statement, height=520, right=280)
     figure.update_layout(legend={"orientation": "v", "x": 1.02, "xanchor": "left", "y": 1, "yanchor": "top"})
     rows = tuple((region.value, cut, each.kind, each.name, each.arm, x, y)
                  for each in panel.curves for x, y in zip(each.false_positive_rate, each.sensitivity, strict=True))
@@ -41,7 +41,8 @@ def _add_curves(figure: go.Figure, panel: RocPanel) -> None:
         model = each.kind is RaterKind.MODEL
         name = f"model {each.name}" if model else f"{each.name}, {each.arm}"
         figure.add_scatter(
-            x=each.false_positive_rate, y=each.sensitivity, mode="lines", name=html.escape(f"{name}: AUC {each.area}"),
+            x=each.false_positive_rate, y=each.sensitivity, mode="lines",
+            name=f"{html.escape(name)}<br>AUC {html.escape(printed(each.area))}, n = {each.n}",
             line={"color": FAMILY_COLOURS[number % len(FAMILY_COLOURS)], "dash": "solid" if model else "dash"},
         )
 

@@ -13,6 +13,8 @@ from lss_core.study.analysis_times import BY_PLACE, BY_TIME
 from lss_core.study.analysis_values import Bin, StudyAnalysis
 from lss_core.study_figures import ESTIMATE_HEAD, SYMBOL_OF, Line, StudyFigure, estimate_cells, forest, p_text
 
+PANEL_TITLE_PX = 24
+
 
 def time_figures(analysis: StudyAnalysis) -> Iterator[StudyFigure]:
     """Those that the times allow, in their order."""
@@ -39,12 +41,11 @@ def _seconds(analysis: StudyAnalysis) -> StudyFigure:
 def _ratios(analysis: StudyAnalysis) -> StudyFigure:
     ratios, trends = analysis.times.ratios, analysis.times.trends
     lines = [Line(f"aided / unaided, {each.level or 'all'}{', adjusted for order' if each.adjusted else ''}",
-                  each.ratio, f", p {p_text(each.p_value)}", BLUE, "diamond") for each in ratios]
-    lines += [Line(f"place x 2, session {each.session}, {each.arm}", each.per_doubling, f", p {p_text(each.p_value)}",
-                   ORANGE) for each in trends]
+                  each.ratio, f", n = {each.ratio.n}, p {p_text(each.p_value)}", BLUE, "diamond") for each in ratios]
+    lines += [Line(f"place x 2, session {each.session}, {each.arm}", each.per_doubling,
+                   f", n = {each.per_doubling.n}, p {p_text(each.p_value)}", ORANGE) for each in trends]
     figure = forest(lines, title="Time as a multiple: below 1 is faster", statement=analysis.statement,
                     axis="multiple", zero=1.0, logarithmic=True)
-    figure.update_layout(margin={"l": 280})
     rows = (*(("aided / unaided", each.level or "all", 0, "", *estimate_cells(each.ratio), each.p_value)
               for each in ratios),
             *(("place x 2", "all", each.session, each.arm, *estimate_cells(each.per_doubling), each.p_value)
@@ -75,8 +76,10 @@ def _along(analysis: StudyAnalysis, bins: list[Bin], by: str, key: str) -> Study
     axis = "quarter of the session" if by == BY_PLACE else "quarter of the reader's own times, 1 the fastest"
     figure.update_xaxes(title=axis, tickvals=sorted({each.part for each in bins}))
     title = "Learning and fatigue along a session" if by == BY_PLACE else "Accuracy against time"
-    figure = titled(go.Figure(figure), title, analysis.statement, height=450)
-    figure.update_layout(legend={"x": 0, "xanchor": "left", "y": -0.22, "yanchor": "top"}, margin={"b": 90})
+    figure.update_annotations(font={"size": 12})
+    figure = titled(go.Figure(figure), title, analysis.statement, height=480)
+    top = figure.layout.margin.t + PANEL_TITLE_PX      # type: ignore[union-attr]
+    figure.update_layout(legend={"x": 0, "xanchor": "left", "y": -0.22, "yanchor": "top"}, margin={"b": 90, "t": top})
     rows = tuple((each.by, each.arm, each.session, each.part, each.median_s, each.readings,
                   *estimate_cells(each.accuracy)) for each in bins)
     head = ("by", "arm", "session", "quarter", "median seconds", "regions", *ESTIMATE_HEAD)

@@ -223,6 +223,16 @@ def test_one_arm_has_a_mean_and_nothing_to_compare():
     assert found.means[0].estimate.low < found.means[0].estimate.value < found.means[0].estimate.high
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("readers", ["random", "fixed"])
+def test_an_arm_without_readers_has_no_mean_and_says_so(readers):
+    made = simulated(readers=3, cases=20)
+    empty = readings_from_arrays(np.where(np.arange(2)[:, None, None] == 1, np.nan, made.score), made.truth)
+    first, second = obuchowski_rockette(reader_merits(empty, area()), readers=readers).means
+    assert not math.isnan(first.estimate.value)
+    assert str(second.estimate) == "undefined: no reader reads under this arm" and math.isnan(second.se)
+
+
 def test_one_case_is_not_estimable():
     made = readings_from_arrays(np.zeros((2, 3, 1)), np.zeros(1))
     found = obuchowski_rockette(reader_merits(made, exact_accuracy()))

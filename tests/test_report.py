@@ -412,4 +412,5 @@ def test_the_checklist_never_fills_in_what_the_record_does_not_hold():
     assert {each.guideline for each in items} == {"CLAIM 2024", "STARD-AI", "DECIDE-AI"}
     answered = [each for each in items if each.answer != BY_AUTHORS]
     assert answered and all(each.answer for each in answered)
+    assert {each.item for each in items if each.guideline != "DECIDE-AI"} == {""}     # numbers that were not checked
     assert any("ethics" in each.topic for each in items if each.answer == BY_AUTHORS)

@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from functools import lru_cache
 
 import pytest
 
 from lss_core.demo.readers import READERS
+from lss_core.statistics.estimate import Estimate
 from lss_core.study.analysis_filter import StudyFilter
 from lss_core.study.analysis_json import analysis_as_json, analysis_from_json
 from lss_core.study.analysis_values import RegionKind, StudyAnalysis
 from lss_core.study.protocol import AnalysisPlan
 from lss_core.study.readings import check_tables
 from lss_core.study.report import analyse
-from lss_core.study.report_html import figures_by_section
-from lss_core.study_figures import StudyFigure, differences_figure, headline_figure, rater_confusion_figure
+from lss_core.study.report_html import FIGURES_OF, figures_by_section, section_figures
+from lss_core.study.report_tables import FIGURES
+from lss_core.study_figures import (
+    StudyFigure,
+    differences_figure,
+    headline_figure,
+    printed,
+    rater_confusion_figure,
+)
 from lss_core.study_figures_agreement import agreement_figures
+from lss_core.study_figures_cases import hardest_figure
 from lss_core.study_figures_curves import roc_figure
+from lss_core.study_figures_merits import merits_figure
 from tests.simulated_readings import simulated_frames, simulated_tables
 
 PLAN = AnalysisPlan(bootstraps=100)
@@ -87,6 +98,36 @@ def test_what_is_not_estimable_has_no_figure():
     assert differences_figure(alone, CANAL, version="v1") is None
     severe = analyse(simulated_tables(**SMALL), PLAN, kept=StudyFilter(grades=(3,)))
     assert roc_figure(severe, CANAL, cut=2) is None
+
+
+def test_the_table_of_comparisons_is_a_figure_with_its_components():
+    for section, first in (("against_readers", "v1"), ("aided", "aided")):
+        found = merits_figure(whole(), CANAL, section)
+        assert found is not None and {row[1] for row in found.rows} == set(FIGURES)
+        row = dict(zip(found.head, found.rows[0], strict=True))
+        own = next(each for each in getattr(whole(), section) if each.region is CANAL and each.first == first)
+        assert (row["cov2"], row["df"], row["p"]) == (own.components.cov2, own.df, own.p_value)
+
+
+def test_the_hardest_regions_show_every_reader_once_and_frame_the_reference():
+    found = hardest_figure(whole())
+    assert found is not None
+    for row, shape in zip(found.rows, found.figure.layout.shapes, strict=True):
+        values = dict(zip(found.head, row, strict=True))
+        assert sum(values[f"gave {grade}"] for grade in range(4)) + values["not graded"] == values["readers"]
+        assert (shape.x0 + shape.x1) / 2 == values["reference"]
+
+
+def test_an_estimate_without_interval_is_printed_short_and_an_undefined_one_as_not_estimable():
+    assert printed(Estimate(0.5, math.nan, math.nan, 1, "m", "one patient")) == "0.500 (no interval)"
+    assert printed(Estimate(math.nan, math.nan, math.nan, 0, "m", "no case")) == "not estimable: no case"
+    assert printed(Estimate(0.5, 0.25, 0.75, 9, "m")) == "0.500 (0.250-0.750)"
+
+
+def test_sections_together_are_all_figures():
+    assert [each.key for key in FIGURES_OF for each in section_figures(whole(), key)] == [
+        each.key for each in every_figure(whole())]
+    assert section_figures(whole(), "methods") == []
 
 
 def test_the_margin_stands_in_the_figure_of_differences():

@@ -29,7 +29,7 @@ from itertools import combinations
 import numpy as np
 from scipy.stats import chi2, f
 
-from lss_core.statistics.estimate import Estimate
+from lss_core.statistics.estimate import Estimate, without_figure
 from lss_core.statistics.influence import LEAST_VARIANCE
 from lss_core.statistics.mrmc_components import (
     Components,
@@ -43,6 +43,7 @@ from lss_core.statistics.mrmc_covariance import ReaderMerits
 from lss_core.statistics.mrmc_interval import p_of_zero, satterthwaite, with_t_interval
 
 RANDOM, FIXED = "random", "fixed"
+NO_READER = "no reader reads under this arm"
 ONE_READER = "a single reader says nothing of other readers: take readers for fixed"
 
 
@@ -188,9 +189,11 @@ def _test(merits: ReaderMerits, components: Components, error: _Error, readers: 
 def _mean(merits: ReaderMerits, a: int, readers: str, cases: str, confidence: float) -> ArmMean:
     """The mean of an arm: variance (MS(R) + c max(Cov2, 0)) / r, from this arm alone."""
     held = merits.readings.reads_in[a]
+    if not held.any():
+        return _no_mean(merits, a)
     value, blocks = merits.value[a][held], merits.blocks[held]
     covariance = merits.covariance[a][held][:, a][:, held]
-    r, together = len(value), shared_weight(blocks) if held.any() else math.nan
+    r, together = len(value), shared_weight(blocks)
     near = (blocks[:, None] == blocks) & ~np.eye(r, dtype=bool)
     var, cov2 = float(np.diag(covariance).mean()), float(covariance[near].mean()) if near.any() else 0.0
     ms = float((centred_in_blocks(value[None], blocks) ** 2).sum() / degrees_between(blocks)) if r > 1 else math.nan
@@ -207,6 +210,12 @@ def _mean(merits: ReaderMerits, a: int, readers: str, cases: str, confidence: fl
     estimate, se = with_t_interval(float(value.mean()), term / r, df, n=merits.n, method=method, undefined=undefined,
                                    confidence=confidence, within=merits.merit.bounds)
     return ArmMean(merits.arms[a], estimate, se, df, ms, var, cov2)
+
+
+def _no_mean(merits: ReaderMerits, a: int) -> ArmMean:
+    method = f"{merits.merit.name}, mean of 0 readers"
+    estimate = without_figure(merits.undefined or NO_READER, n=merits.n, method=method)
+    return ArmMean(merits.arms[a], estimate, *[math.nan] * 5)
 
 
 def _difference(merits: ReaderMerits, a: int, b: int, error: _Error, confidence: float) -> Difference:

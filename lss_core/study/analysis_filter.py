@@ -28,6 +28,7 @@ class StudyFilter:
     readers: tuple[str, ...] = ()
     experience: tuple[str, ...] = ()
     arms: tuple[str, ...] = ()
+    sessions: tuple[int, ...] = ()
     regions: tuple[str, ...] = ()
     levels: tuple[str, ...] = ()
     grades: tuple[int, ...] = ()
@@ -54,7 +55,7 @@ def apply_filter(tables: StudyTables, kept: StudyFilter) -> StudyTables:
     readings: Frame = tables.readings
     reference: Frame = tables.reference
     for column, values in (("reader", kept.readers), ("experience", kept.experience), ("arm", kept.arms),
-                           ("region", kept.regions), ("level", kept.levels)):
+                           ("session", kept.sessions), ("region", kept.regions), ("level", kept.levels)):
         readings = _kept(readings, column, values)
     cases = _cases_of_quality(tables.readings, kept.quality)
     if cases is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from plotly.offline import get_plotlyjs
 
@@ -20,7 +20,9 @@ from lss_core.study_figures import (
     subgroups_figure,
 )
 from lss_core.study_figures_agreement import agreement_figures, repeat_figures
+from lss_core.study_figures_cases import hardest_figure
 from lss_core.study_figures_curves import calibration_figures, roc_figure
+from lss_core.study_figures_merits import merits_figure
 from lss_core.study_figures_times import time_figures
 from lss_core.vocabulary import RESEARCH_USE
 
@@ -52,25 +54,73 @@ def report_html(analysis: StudyAnalysis) -> str:
 
 def figures_by_section(analysis: StudyAnalysis) -> dict[str, list[StudyFigure]]:
     """Every figure of the report, by the key of its section in `report_tables.sections`."""
-    kinds = [kind for kind in RegionKind if any(each.region is kind for each in analysis.results)]
-    several = (RaterKind.MODEL, RaterKind.LEVEL)
-    found: dict[str, list[StudyFigure | None]] = {
-        "accuracy": [figure for kind in kinds for figure in (
-            headline_figure(analysis, kind), readers_figure(analysis, kind),
-            *(rater_confusion_figure(analysis, each) for each in analysis.results
-              if each.region is kind and each.rater.kind in several),
-        )],
-        "against_readers": [differences_figure(analysis, kind, version=version)
-                            for kind in kinds for version in analysis.scope.versions],
-        "aided": [aided_figure(analysis, kind) for kind in kinds],
-        "roc": [roc_figure(analysis, kind, cut=cut) for kind in kinds for cut in (1, 2, 3)],
-        "agreement": [each for kind in kinds for each in agreement_figures(analysis, kind)],
-        "subgroups": [subgroups_figure(analysis, kind) for kind in kinds],
-        "times": [*time_figures(analysis)],
-        "repeats": [each for kind in kinds for each in repeat_figures(analysis, kind)],
-        "calibration": [each for kind in kinds for each in calibration_figures(analysis, kind)],
-    }
-    return {key: [each for each in figures if each is not None] for key, figures in found.items()}
+    return {key: section_figures(analysis, key) for key in FIGURES_OF}
+
+
+def section_figures(analysis: StudyAnalysis, key: str) -> list[StudyFigure]:
+    """The figures of one section; none for a section of words and tables alone."""
+    made = FIGURES_OF.get(key)
+    return [each for each in made(analysis) if each is not None] if made else []
+
+
+def kinds_of(analysis: StudyAnalysis) -> list[RegionKind]:
+    """The kinds of region of which there is a result."""
+    return [kind for kind in RegionKind if any(each.region is kind for each in analysis.results)]
+
+
+def _accuracy(analysis: StudyAnalysis) -> Iterator[StudyFigure | None]:
+    for kind in kinds_of(analysis):
+        yield headline_figure(analysis, kind)
+        yield readers_figure(analysis, kind)
+        for each in analysis.results:
+            if each.region is kind and each.rater.kind in (RaterKind.MODEL, RaterKind.LEVEL):
+                yield rater_confusion_figure(analysis, each)
+
+
+def _against_readers(analysis: StudyAnalysis) -> Iterator[StudyFigure | None]:
+    for kind in kinds_of(analysis):
+        for version in analysis.scope.versions:
+            yield differences_figure(analysis, kind, version=version)
+        yield merits_figure(analysis, kind, "against_readers")
+
+
+def _aided(analysis: StudyAnalysis) -> Iterator[StudyFigure | None]:
+    for kind in kinds_of(analysis):
+        yield aided_figure(analysis, kind)
+        yield merits_figure(analysis, kind, "aided")
+
+
+def _roc(analysis: StudyAnalysis) -> Iterator[StudyFigure | None]:
+    for kind in kinds_of(analysis):
+        for cut in (1, 2, 3):
+            yield roc_figure(analysis, kind, cut=cut)
+
+
+def _agreement(analysis: StudyAnalysis) -> Iterator[StudyFigure | None]:
+    for kind in kinds_of(analysis):
+        yield from agreement_figures(analysis, kind)
+
+
+def _subgroups(analysis: StudyAnalysis) -> Iterator[StudyFigure | None]:
+    for kind in kinds_of(analysis):
+        yield subgroups_figure(analysis, kind)
+    yield hardest_figure(analysis)
+
+
+def _repeats(analysis: StudyAnalysis) -> Iterator[StudyFigure | None]:
+    for kind in kinds_of(analysis):
+        yield from repeat_figures(analysis, kind)
+
+
+def _calibration(analysis: StudyAnalysis) -> Iterator[StudyFigure | None]:
+    for kind in kinds_of(analysis):
+        yield from calibration_figures(analysis, kind)
+
+
+FIGURES_OF: dict[str, Callable[[StudyAnalysis], Iterator[StudyFigure | None]]] = {
+    "accuracy": _accuracy, "against_readers": _against_readers, "aided": _aided, "roc": _roc, "agreement": _agreement,
+    "subgroups": _subgroups, "times": time_figures, "repeats": _repeats, "calibration": _calibration,
+}
 
 
 def _section(section: Section, figures: list[StudyFigure]) -> Iterator[str]:

@@ -1,7 +1,8 @@
 """Items of reporting guidelines: filled in where the record can answer, and named where only the authors can.
 
 CLAIM (Tejani et al., Radiol. Artif. Intell. 2024;6:e240300), STARD-AI (Sounderajah et al., Nat. Med. 2025)
-and DECIDE-AI (Vasey et al., Nat. Med. 2022;28:924-933). Topics are in our words and without the guidelines' numbers.
+and DECIDE-AI (Vasey et al., Nat. Med. 2022;28:924-933). Topics are in our words. A number stands
+only where it was checked in the published table; of CLAIM 2024 and STARD-AI none could be.
 """
 
 from __future__ import annotations
@@ -26,6 +27,10 @@ OPEN_ITEMS = {
                 "errors of the system in use, and how they were handled", "human factors and usability",
                 "patient involvement"),
 }
+NUMBERS = {
+    (DECIDE_AI, "version of the system"): "4a", (DECIDE_AI, "clinical setting and care pathway"): "2b",
+    (DECIDE_AI, "training of the users"): "3c",
+}
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,11 @@ class Item:
     guideline: str
     topic: str
     answer: str             # BY_AUTHORS where the record cannot answer
+
+    @property
+    def item(self) -> str:
+        """The guideline's own number; empty where it was not checked."""
+        return NUMBERS.get((self.guideline, self.topic), "")
 
 
 def checklist(analysis: StudyAnalysis) -> tuple[Item, ...]:

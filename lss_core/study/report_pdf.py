@@ -1,39 +1,39 @@
-"""The report as a PDF supplement: the words, the tables, and forest plots drawn as vectors.
-
-Its fonts (Bitstream Vera, which comes with reportlab) are embedded, so that it looks alike everywhere; they hold
-Western European letters, and any other letter is printed as "?".
-"""
+"""The report as a PDF supplement: the words, the tables, and the main figures drawn as vectors."""
 
 from __future__ import annotations
 
 import io
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from xml.sax.saxutils import escape
 
-from reportlab.graphics.shapes import Circle, Drawing, Line, String
+from reportlab.graphics.shapes import Drawing
 from reportlab.lib import colors
 from reportlab.lib.pagesizes import A4, landscape
 from reportlab.lib.styles import ParagraphStyle
 from reportlab.lib.units import mm
-from reportlab.pdfbase import pdfmetrics
-from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import Flowable, LongTable, Paragraph, SimpleDocTemplate, Spacer, TableStyle
+from reportlab.platypus import Table as PlacedTable
 
-from lss_core.statistics.estimate import Estimate
+from lss_core.figures import BLUE
 from lss_core.study.analysis_json import SIMULATED
 from lss_core.study.analysis_values import RaterKind, RegionKind, StudyAnalysis
+from lss_core.study.report_drawings import (
+    BOLD,
+    PLAIN,
+    ForestLine,
+    agreement_drawing,
+    calibration_drawing,
+    confusion_drawing,
+    forest_drawing,
+    letters,
+    roc_drawing,
+)
 from lss_core.study.report_html import TITLE
 from lss_core.study.report_tables import Section, Table, sections
+from lss_core.study_figures import COLOUR_OF, PUBLISHED, p_text
 from lss_core.vocabulary import RESEARCH_USE
 
-PLAIN, BOLD = "Vera", "VeraBd"
-FONTS = {name: TTFont(name, f"{name}.ttf") for name in (PLAIN, BOLD)}
-for _font in FONTS.values():
-    pdfmetrics.registerFont(_font)
-pdfmetrics.registerFontFamily(PLAIN, normal=PLAIN, bold=BOLD, italic=PLAIN, boldItalic=BOLD)
-KNOWN_LETTERS = frozenset(FONTS[PLAIN].face.charToGlyph)
 TITLE_STYLE = ParagraphStyle("title", fontName=BOLD, fontSize=15, leading=20, spaceAfter=6)
 HEADING = ParagraphStyle(
     "heading", fontName=BOLD, fontSize=11, leading=14, spaceBefore=10, spaceAfter=4, keepWithNext=1,
@@ -47,7 +47,7 @@ GRID = TableStyle([
     ("TOPPADDING", (0, 0), (-1, -1), 1), ("BOTTOMPADDING", (0, 0), (-1, -1), 1),
 ])
 MARGIN = 14 * mm
-LABELS, PLOT, ROW = 200.0, 290.0, 13.0      # points: width of labels and plot, height of a row
+LONGEST_FILTER = 110                        # letters of it in the head of a page; the first page has the whole
 LONGEST_CELL = 40                           # letters; longer ones make a column no wider
 
 
@@ -76,6 +76,8 @@ def _on_page(canvas: Canvas, document: SimpleDocTemplate, analysis: StudyAnalysi
         canvas.setFillColor(colors.HexColor("#B34700"))
         canvas.drawString(MARGIN, height - MARGIN - 10, SIMULATED)
     canvas.setFillColor(colors.black)
+    canvas.setFont(PLAIN, 7)
+    canvas.drawRightString(width - MARGIN, height - MARGIN, letters(f"Filter: {analysis.filter}"[:LONGEST_FILTER]))
     canvas.drawRightString(width - MARGIN, MARGIN / 2, f"page {document.page}")
     canvas.restoreState()
 
@@ -86,10 +88,8 @@ def _flowables(analysis: StudyAnalysis, width: float) -> Iterator[Flowable]:
     for section in sections(analysis):
         yield Paragraph(_text(section.title), HEADING)
         yield from _words(section)
-        if section.key == "accuracy":
-            yield from _accuracy_plots(analysis)
-        if section.key in ("against_readers", "aided"):
-            yield from _difference_plots(analysis, section.key)
+        if section.key in DRAWN:
+            yield from DRAWN[section.key](analysis)
         for table in section.tables:
             yield Paragraph(_text(table.caption), CAPTION)
             yield _table(table, width)
@@ -110,66 +110,71 @@ def _table(table: Table, width: float) -> LongTable:
     return LongTable(lines, colWidths=[width * each / sum(widest) for each in widest], repeatRows=1, style=GRID)
 
 
-def _accuracy_plots(analysis: StudyAnalysis) -> Iterator[Flowable]:
+def _captioned(caption: str, drawing: Drawing) -> Iterator[Flowable]:
+    """The caption's style keeps it with the drawing."""
+    yield Paragraph(_text(caption), CAPTION)
+    yield drawing
+
+
+def _side_by_side(drawings: Sequence[Drawing], across: int) -> Iterator[Flowable]:
+    """Rows of drawings; a row is not broken over pages."""
+    for first in range(0, len(drawings), across):
+        row = list(drawings[first : first + across])
+        yield PlacedTable([row], hAlign="LEFT", style=[("VALIGN", (0, 0), (-1, -1), "TOP")])
+
+
+def _accuracy(analysis: StudyAnalysis) -> Iterator[Flowable]:
+    """The headline with the published figures, the readers, then the matrices of models and experience levels."""
+    arm = analysis.scope.main_arm
     for region in RegionKind:
-        lines = [
-            (f"{each.rater.label}, {each.arm}" if each.arm else each.rater.label, each.accuracy)
-            for each in analysis.results if each.region is region and each.rater.kind is not RaterKind.READER
-        ]
-        if lines:
-            yield Paragraph(f"{region.label}: accuracy", CAPTION)
-            yield forest_drawing(lines)
+        own = sorted((each for each in analysis.results if each.region is region),
+                     key=lambda each: each.rater.kind is not RaterKind.MODEL)
+        several = [each for each in own if each.rater.kind is not RaterKind.READER]
+        alone = [each for each in own if each.rater.kind is RaterKind.READER and each.arm == arm]
+        marks = [(f"Li 2024 v{number}:", value) for number, value in enumerate(PUBLISHED[region], 1)]
+        for caption, found, lines in (("accuracy (dashed: Li 2024 on clinical CT, another study)", several, marks),
+                                      (f"accuracy of each reader, {arm}", alone, [])):
+            if found:
+                yield from _captioned(f"{region.label}: {caption}", forest_drawing([
+                    ForestLine(f"{each.rater.label}, {each.arm}" if each.arm else each.rater.label, each.accuracy,
+                               f", n = {each.counts.asked}", COLOUR_OF[each.rater.kind]) for each in found
+                ], marks=lines))
+        if several:
+            yield Paragraph(_text(f"{region.label}: reference against grade"), CAPTION)
+            yield from _side_by_side([confusion_drawing(each) for each in several], 3)
 
 
-def _difference_plots(analysis: StudyAnalysis, section: str) -> Iterator[Flowable]:
-    for region in RegionKind:
-        lines = [
-            (f"{each.first} minus {each.second}, {each.level or 'all readers'}", each.difference)
-            for each in getattr(analysis, section) if each.region is region and each.figure == "accuracy"
-        ]
-        if lines:
-            yield Paragraph(f"{region.label}: difference of accuracy", CAPTION)
-            yield forest_drawing(lines, zero=0.0)
+def _differences(section: str) -> Callable[[StudyAnalysis], Iterator[Flowable]]:
+    def drawn(analysis: StudyAnalysis) -> Iterator[Flowable]:
+        for region in RegionKind:
+            lines = [
+                ForestLine(f"{each.first} minus {each.second}, {each.level or 'all readers'}", each.difference,
+                           f", n = {each.regions}, p {p_text(each.p_value)}", BLUE if each.level else "#000000")
+                for each in getattr(analysis, section) if each.region is region and each.figure == "accuracy"
+            ]
+            if lines:
+                yield from _captioned(f"{region.label}: difference of accuracy", forest_drawing(lines, zero=0.0))
+    return drawn
 
 
-def forest_drawing(lines: Sequence[tuple[str, Estimate]], *, zero: float | None = None) -> Drawing:
-    """Estimates with intervals on a common axis, printed beside them."""
-    known = [end for _, each in lines for end in (each.value, each.low, each.high, zero)
-             if end is not None and not math.isnan(end)]
-    low, high = (min(known), max(known)) if known else (0.0, 1.0)
-    margin = 0.05 * (high - low) or 0.05
-    low, high = low - margin, high + margin
-    drawing = Drawing(LABELS + PLOT + 190, ROW * (len(lines) + 2))
-
-    def x(value: float) -> float:
-        return LABELS + PLOT * (value - low) / (high - low)
-
-    for number, (label, estimate) in enumerate(lines):
-        y = ROW * (len(lines) + 1 - number)
-        drawing.add(String(0, y - 2.5, _letters(label), fontName=PLAIN, fontSize=7))
-        drawing.add(String(LABELS + PLOT + 8, y - 2.5, _letters(str(estimate))[:60], fontName=PLAIN, fontSize=7))
-        if not math.isnan(estimate.low):
-            drawing.add(Line(x(estimate.low), y, x(estimate.high), y, strokeColor=colors.HexColor("#0072B2")))
-        if not math.isnan(estimate.value):
-            drawing.add(Circle(x(estimate.value), y, 2.2, fillColor=colors.HexColor("#0072B2"), strokeWidth=0))
-    _draw_axis(drawing, x, (low, high), zero, ROW * (len(lines) + 1.5))
-    return drawing
+def _roc(analysis: StudyAnalysis) -> Iterator[Flowable]:
+    yield from _side_by_side([roc_drawing(each) for each in analysis.roc], 3)
 
 
-def _draw_axis(drawing: Drawing, x, ends: tuple[float, float], zero: float | None, top: float) -> None:
-    drawing.add(Line(x(ends[0]), ROW, x(ends[1]), ROW, strokeWidth=0.5))
-    step = next(each for each in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0) if (ends[1] - ends[0]) / each <= 8)
-    for number in range(math.ceil(ends[0] / step), math.floor(ends[1] / step) + 1):
-        value = number * step
-        drawing.add(Line(x(value), ROW, x(value), ROW - 3, strokeWidth=0.5))
-        drawing.add(String(x(value), 2, f"{value:.2f}", fontName=PLAIN, fontSize=6, textAnchor="middle"))
-    if zero is not None:
-        drawing.add(Line(x(zero), ROW, x(zero), top, strokeDashArray=[2, 2], strokeWidth=0.5))
+def _agreement(analysis: StudyAnalysis) -> Iterator[Flowable]:
+    yield Paragraph("Kappa (quadratic weights) of every two raters", CAPTION)
+    yield from _side_by_side([agreement_drawing(each, width=372) for each in analysis.agreement], 2)
+
+
+def _calibration(analysis: StudyAnalysis) -> Iterator[Flowable]:
+    yield from _side_by_side([calibration_drawing(each) for each in analysis.calibration], 3)
+
+
+DRAWN: dict[str, Callable[[StudyAnalysis], Iterator[Flowable]]] = {
+    "accuracy": _accuracy, "against_readers": _differences("against_readers"), "aided": _differences("aided"),
+    "roc": _roc, "agreement": _agreement, "calibration": _calibration,
+}
 
 
 def _text(value: str) -> str:
-    return escape(_letters(value))
-
-
-def _letters(value: str) -> str:
-    return "".join(letter if ord(letter) in KNOWN_LETTERS else "?" for letter in value)
+    return escape(letters(value))

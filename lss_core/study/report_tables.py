@@ -245,5 +245,5 @@ def _calibration(analysis: StudyAnalysis) -> Iterator[Table]:
 
 
 def _items(analysis: StudyAnalysis) -> Iterator[Table]:
-    rows = tuple((each.guideline, each.topic, each.answer) for each in checklist(analysis))
-    yield Table("What the record answers, and what the authors must", ("guideline", "topic", "answer"), rows)
+    rows = tuple((each.guideline, each.item or "-", each.topic, each.answer) for each in checklist(analysis))
+    yield Table("What the record answers, and what the authors must", ("guideline", "item", "topic", "answer"), rows)

@@ -16,7 +16,7 @@ from lss_core.study.connection import reading, transaction
 from lss_core.study.database import Account, SignIn
 from tests.browser.conftest import ROOT
 from tests.people_cases import acting, audit_lines
-from tests.sign_in_server import Studio, installation
+from tests.sign_in_server import EVERYBODY, Studio, installation
 from tests.streamlit_client import SLOW_S, Tab, open_tab, page_text, sign_in, to_provider, visitor
 from ui.access import SESSION_COOKIE
 
@@ -27,10 +27,12 @@ SIGNED_IN = {"pi", "coordinator", "annotator", "reader", "creator", "no-role"}
 # Every page to those who may see it; a signed-out visitor sees none.
 PAGES = {
     "grade": SIGNED_IN, "models": SIGNED_IN, "about": SIGNED_IN, "account": SIGNED_IN,
-    "study": {"pi", "coordinator", "creator"}, "read": {"reader"},
+    "study": {"pi", "coordinator", "creator"}, "read": {"reader"}, "dashboard": {"pi", "coordinator"},
+    "curate": {"pi", "coordinator", "annotator", "creator"},
 }
 TITLES = {"grade": "Grade a lumbar CT", "models": "Models", "about": "About Lumbar Stenosis Studio",
-          "account": "Account", "study": "Studies", "read": "Reading"}
+          "account": "Account", "study": "Studies", "read": "Reading", "dashboard": "Dashboard",
+          "curate": "Collections"}
 PRIVATE = ("/api/volumes/x", "/api/overlays/x", "/api/cases/x/slab", "/media/x.png")
 
 
@@ -101,6 +103,16 @@ def test_a_person_sees_the_pages_of_their_roles_and_no_others(profiles, who):
             tab.run()
             assert shown(tab, page) is (who in allowed), page
             assert set(tab.menu) - {""} == {each for each, others in PAGES.items() if who in others}
+
+
+def test_no_page_tells_a_reader_of_anybody_else(profiles):
+    """All frames of the websocket, words and binary alike, of every page that a reader may see."""
+    others = [f"{subject}@example.org" for subject in EVERYBODY if subject != "reader"]
+    for page, allowed in PAGES.items():
+        if "reader" in allowed:
+            with open_tab(profiles["reader"], page) as tab:
+                frames = b"".join(each.SerializeToString() for each in tab.run().messages)
+            assert not [email for email in others if email.encode() in frames], page
 
 
 def test_who_is_not_signed_in_sees_the_way_to_sign_in_and_nothing_else(server):

@@ -19,6 +19,7 @@ from lss_core.study.actors import Actor
 from lss_core.study.connection import open_database
 from lss_core.study.protocol import Design, Protocol, Revisit
 from tests.browser.conftest import started_server
+from tests.curated import curated
 from tests.planted import read_session
 from tests.reading_room import QUICK, Room, aided, make_room, person
 from tests.sign_in_server import installation
@@ -110,11 +111,13 @@ def violations(page: Page, where: str = "", *, within: str = "html") -> list[str
             for rule in found for node in rule["nodes"]]
 
 
-def tabs_of(page: Page) -> list[str]:
-    """What axe finds in each tab of a page, opened one after the other."""
+def tabs_of(page: Page, *, only: tuple[str, ...] = ()) -> list[str]:
+    """What axe finds in each tab of a page, or in the named ones, opened one after the other."""
     found = []
     for tab in page.get_by_role("tablist").first.get_by_role("tab").all():
         name = tab.inner_text()
+        if only and name not in only:
+            continue
         tab.click()
         expect(tab).to_have_attribute("aria-selected", "true")
         settle(page)
@@ -134,7 +137,7 @@ def test_axe_finds_what_is_wrong(studio):
     assert {line.split()[1] for line in violations(page)} == {"image-alt", "label"}
 
 
-@pytest.mark.parametrize("path", ["/about", "/account", "/grade", "/study"])
+@pytest.mark.parametrize("path", ["/about", "/account", "/grade", "/study", "/curate"])
 def test_the_page_has_no_violation(studio, path):
     page = studio.open(path)
     unfold(page)
@@ -187,19 +190,34 @@ def test_a_draft_has_no_violation_in_any_tab(studio):
 def test_an_open_study_has_no_violation_in_the_list_and_in_any_tab(studio):
     room = studio.room()
     page = studio.open(f"/study?study={room.token}", room.pi)
-    expect_none(violations(studio.open("/study", room.pi), "list") + tabs_of(page))
+    dashboard = violations(studio.open(f"/dashboard?study={room.token}", room.pi), "dashboard")
+    expect_none(violations(studio.open("/study", room.pi), "list") + tabs_of(page) + dashboard)
 
 
 def test_an_unblinded_study_has_no_violation_in_any_tab_and_for_its_reader(studio):
     room = studio.room(replace(QUICK, own_result=True))
     for reader in room.readers:
-        read_session(room.engine, reader, room.study_id)
+        read_session(room.engine, person(room.engine, reader.email), room.study_id)
     lifecycle.close(room.engine, room.pi, room.study_id, reason="complete")
     lifecycle.unblind(room.engine, room.pi, room.study_id, reason="analysis")
     found = tabs_of(studio.open(f"/study?study={room.token}", room.pi))
+    found += violations(studio.open("/dashboard", room.pi), "studies of the dashboard")
+    # The tabs between these hold the same parts: figures and folded tables.
+    found += tabs_of(studio.open(f"/dashboard?study={room.token}", room.pi),
+                     only=("Confusion", "MRMC", "Report", "Progress"))
     result = studio.open(f"/read?study={room.token}", room.readers[0])
     expect(result.get_by_text("Your own result")).to_be_visible(timeout=SLOW_MS)
     expect_none(found + violations(result, "result"))
+
+
+def test_a_collection_has_no_violation_in_any_tab_and_where_levels_are_marked_and_regions_drawn(studio):
+    made = curated(str(studio.engine.url), studio.images, patients=1, local=True)
+    found = tabs_of(studio.open(f"/curate?collection={made.token}"))
+    page = studio.open(f"/curate?collection={made.token}&curate-tab=Regions", made.first)
+    expect(page.locator('.lssv[data-ready="true"]')).to_be_visible(timeout=SLOW_MS)
+    unfold(page)
+    page.get_by_role("button", name="Accept all").click()
+    expect_none(found + violations(page, "regions"))
 
 
 def test_what_comes_before_the_first_case_has_no_violation(studio):

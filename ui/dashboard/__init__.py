@@ -1,0 +1,1 @@
+"""The dashboard of a study: progress while it is blinded, figures of readers and models after."""

@@ -1,4 +1,4 @@
-"""The operator's commands on studies: audit verify, export, import, backup, restore, invite, disable."""
+"""The operator's commands on studies: audit verify, export, import (of a bundle), backup, restore, invite, disable."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def run_verify(options: argparse.Namespace) -> int:
     """Name whatever was altered; exit 3 where something was. Prints the last line, to be noted elsewhere."""
     from lss_core.study.verification import check_records, last_line
 
-    with _database() as engine:
+    with opened_database() as engine:
         problems, end = check_records(engine, noted=options.noted), last_line(engine)
     for problem in problems:
         print(problem)
@@ -38,7 +38,7 @@ def run_export(options: argparse.Namespace) -> int:
     from lss_core.study.export import check_new_folder, export_by_operator, write_files
 
     check_new_folder(options.out)
-    with _database() as engine:
+    with opened_database() as engine:
         files = export_by_operator(engine, options.study)
     write_files(files, options.out)
     print(f"Wrote {', '.join(files)} into {options.out}.")
@@ -50,7 +50,7 @@ def run_import(options: argparse.Namespace) -> int:
     from lss_core.study.importing import import_bundle
 
     content = _content(options.bundle)
-    with _database() as engine:
+    with opened_database() as engine:
         imported = import_bundle(engine, content)
     print(f"Study {imported.study_id}: {imported.title}, with {imported.lines} lines of its audit log.")
     store = _store()
@@ -65,7 +65,7 @@ def run_backup(options: argparse.Namespace) -> int:
     """Write an archive of everything; exit 3 where a scan could not be saved."""
     from lss_core.study.backup import back_up
 
-    with _database() as engine:
+    with opened_database() as engine:
         made = back_up(engine, _store(), options.file)
     print(f"Wrote {options.file}: {sum(made.rows.values())} rows, {made.images} scans and heat maps, "
           f"SHA-256 {made.sha256}.")
@@ -77,7 +77,7 @@ def run_restore(options: argparse.Namespace) -> int:
     from lss_core.study.backup import restore
     from lss_core.study.verification import check_records
 
-    with _database() as engine:
+    with opened_database() as engine:
         restored, problems = restore(engine, _store(), options.file), check_records(engine)
     print(f"Restored {sum(restored.rows.values())} rows, {restored.images} scans and heat maps. All are signed out.")
     for problem in problems:
@@ -89,7 +89,7 @@ def run_invite(options: argparse.Namespace) -> int:
     """Let a person sign in and make studies of their own."""
     from lss_core.study.people import allow_studies
 
-    with _database() as engine:
+    with opened_database() as engine:
         address = allow_studies(engine, options.email)
     print(f"{address} may sign in and create studies.")
     return DONE
@@ -99,7 +99,7 @@ def run_disable(options: argparse.Namespace) -> int:
     """Shut a person out of everything at once; what they did stays."""
     from lss_core.study.people import disable
 
-    with _database() as engine:
+    with opened_database() as engine:
         address = disable(engine, options.email, reason=options.reason)
     print(f"{address} is signed out everywhere and cannot sign in again.")
     return DONE
@@ -116,9 +116,6 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     out.add_argument("study", help="number of the study, or the token in its address")
     out.add_argument("out", type=Path, help="a new folder")
     out.set_defaults(run=run_export)
-    into = commands.add_parser("import", help="make an equal study of an exported bundle")
-    into.add_argument("bundle", type=Path, help="bundle.json, or the folder of an export")
-    into.set_defaults(run=run_import)
     for name, run, told in (("backup", run_backup, "write database and images into one archive"),
                             ("restore", run_restore, "bring an archive back into an empty place")):
         parser = commands.add_parser(name, help=told)
@@ -134,10 +131,11 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 
 
 @contextmanager
-def _database() -> Iterator[Engine]:
+def opened_database() -> Iterator[Engine]:
+    """The database of the settings, closed at the end."""
     from lss_core.study.connection import open_database
 
-    engine = open_database(_settings().database_url)
+    engine = open_database(settings().database_url)
     try:
         yield engine
     finally:
@@ -147,10 +145,15 @@ def _database() -> Iterator[Engine]:
 def _store() -> ScanStore:
     from lss_core.imaging.store import ScanStore
 
-    return ScanStore(_settings().image_store)
+    return ScanStore(settings().image_store)
 
 
-def _settings() -> Settings:
+def settings() -> Settings:
+    """What the environment sets.
+
+    Raises:
+        Refusal: a wrong value, named.
+    """
     try:
         return Settings.from_environment()
     except ValueError as error:

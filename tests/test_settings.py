@@ -18,12 +18,14 @@ def test_the_environment_changes_what_it_names():
         "LSS_MODEL": "v2", "LSS_IMAGE_LIFETIME_S": "60", "LSS_IMAGE_MEMORY_MIB": "100", "LSS_DATA": "/srv/lss",
         "LSS_MODELS": "/srv/models", "LSS_RUNS": "/srv/runs", "DATABASE_URL": "postgresql://lss@db/lss",
         "LSS_IMAGES": "s3://scans", "LSS_SESSION_IDLE_S": "600", "LSS_SESSION_LIFETIME_S": "3600",
-        "LSS_HOSTS": "A.example, b.example,",
+        "LSS_HOSTS": "A.example, b.example,", "LSS_IMPORT_FOLDER": "/srv/scans",
+        "LSS_TRAIN_BY_QUEUE": "1",
     }
     assert Settings.from_environment(environment) == Settings(
         "v2", 60.0, 100 * MIB, data=Path("/srv/lss"), models=Path("/srv/models"), runs=Path("/srv/runs"),
         database_url="postgresql://lss@db/lss", image_store="s3://scans", session_idle_s=600.0,
-        session_lifetime_s=3600.0, hosts=("a.example", "b.example"),
+        session_lifetime_s=3600.0, import_folder=Path("/srv/scans"), train_by_queue=True,
+        hosts=("a.example", "b.example"),
     )
 
 
@@ -34,7 +36,7 @@ def test_the_studies_lie_in_the_data_folder_unless_said_otherwise():
 
 
 @pytest.mark.parametrize("name", ["LSS_MODEL", "LSS_DATA", "LSS_MODELS", "LSS_RUNS", "DATABASE_URL", "LSS_IMAGES",
-                                  "LSS_HOSTS"])
+                                  "LSS_HOSTS", "LSS_IMPORT_FOLDER"])
 def test_an_empty_text_is_no_setting(name):
     assert Settings.from_environment({name: ""}) == Settings()
 

@@ -69,6 +69,7 @@ def read_reformatted(stack: Stack, limits: Limits, progress: Progress | None) ->
         ),
         series_uid=first.series_uid,
         stored=StoredPlane((hu.shape[1], hu.shape[2])),
+        is_dicom=False,
         notes=(
             *stack.notes,
             f"Reformatted to axial slices from {len(stack.slices)} {stack.orientation} ones, "

@@ -72,7 +72,7 @@ def silence_readers() -> None:
     Set for the process: filters that are set and reset around each read race between the server's threads.
     """
     config.settings.reading_validation_mode = config.IGNORE
-    warnings.filterwarnings("ignore", module=r"(pydicom|pylibjpeg|libjpeg|openjpeg|nibabel)(\.|$)")
+    warnings.filterwarnings("ignore", module=r"(pydicom|highdicom|pylibjpeg|libjpeg|openjpeg|nibabel)(\.|$)")
     for name in ("pydicom", "pylibjpeg", "libjpeg", "openjpeg", "nibabel", "nibabel.global", "PIL"):
         logger = logging.getLogger(name)
         logger.propagate = False

@@ -77,14 +77,22 @@ def find_series(
     limits = limits or Limits()
     if not paths:
         raise Refusal("Nothing was given; add DICOM files, a folder, a ZIP archive or a NIfTI file.")
+    sources, left_out = _list_sources([Path(path) for path in paths], limits)
+    return index_sources(sources, limits=limits, left_out=left_out, progress=progress)
+
+
+def index_sources(
+    sources: Sequence[Source], *, limits: Limits, left_out: Sequence[LeftOut] = (), progress: Progress | None = None
+) -> ScanIndex:
+    """Sort candidate files into series, reading headers only; as `find_series` otherwise."""
     by_series: dict[str, list[SliceHeader]] = defaultdict(list)
     volumes: list[NiftiHeader] = []
-    sources, left_out = _list_sources([Path(path) for path in paths], limits)
+    left = list(left_out)
     for done, source in enumerate(sources, start=1):
         try:
             content = _read_header(source, limits)
         except Unusable as reason:
-            left_out.append(LeftOut(source.name, str(reason)))
+            left.append(LeftOut(source.name, str(reason)))
         else:
             if isinstance(content, NiftiHeader):
                 volumes.append(content)
@@ -95,8 +103,8 @@ def find_series(
     series = [info for slices in by_series.values() for info in _describe_series(slices, limits)]
     series += [_describe_nifti(header) for header in volumes]
     if not series:
-        raise Refusal(_why_nothing(left_out))
-    return ScanIndex(tuple(sorted(series, key=_preference, reverse=True)), tuple(left_out))
+        raise Refusal(_why_nothing(left))
+    return ScanIndex(tuple(sorted(series, key=_preference, reverse=True)), tuple(left))
 
 
 def best_series(index: ScanIndex) -> SeriesInfo:
@@ -137,6 +145,14 @@ def read_series(series: SeriesInfo, *, progress: Progress | None = None) -> Volu
     return read_reformatted(content, series._limits, progress)
 
 
+def sources_of_series(series: SeriesInfo) -> tuple[Source, ...]:
+    """The files that a series is read from, in the order of its slices."""
+    content = series._content
+    if isinstance(content, NiftiHeader):
+        return (content.source,)
+    return tuple(dict.fromkeys(header.source for header in content.slices))
+
+
 def read_scan(path: Path, *, pixel_spacing_mm: tuple[float, float] | None = None) -> Volume:
     """Read the best series of a file, folder or archive; a PNG or JPEG needs its pixel spacing (row, column).
 
@@ -171,6 +187,15 @@ def _list_sources(paths: Sequence[Path], limits: Limits) -> tuple[list[Source], 
 
 
 def _read_header(source: Source, limits: Limits) -> list[SliceHeader] | NiftiHeader:
+    return nifti_header(source, limits) or read_slices(source, limits=limits)
+
+
+def nifti_header(source: Source, limits: Limits) -> NiftiHeader | None:
+    """The header of a NIfTI file; None where the file may be DICOM.
+
+    Raises:
+        Unusable: a picture, an archive, empty, or a NIfTI file that cannot be read.
+    """
     first = source.first_bytes(352)
     if looks_like_nifti(source.name, first):
         return read_nifti_header(source, limits=limits)
@@ -183,7 +208,7 @@ def _read_header(source: Source, limits: Limits) -> list[SliceHeader] | NiftiHea
         raise Unusable(f"it is a {other} archive; unpack it, or pack it as ZIP")
     if source.size == 0:
         raise Unusable("it is empty")
-    return read_slices(source, limits=limits)
+    return None
 
 
 def _describe_series(slices: list[SliceHeader], limits: Limits) -> list[SeriesInfo]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileDataset
 from pydicom.uid import UID
 
 from lss_core.imaging.deidentify import KEPT_FROM_HEADER, known_kernel, known_manufacturer, plain_uid
@@ -74,8 +74,13 @@ def read_slices(source: Source, *, limits: Limits) -> list[SliceHeader]:
         Unusable: not a CT image, a localizer, corrupt, or without what turns pixels into HU at a place.
     """
     header = parse_dicom(source, keep=KEPT_FROM_HEADER, limits=limits, with_pixels=False)
+    return slices_of(header, source, limits=limits)
+
+
+def slices_of(header: Dataset, source: Source, *, limits: Limits) -> list[SliceHeader]:
+    """The slices of a file whose header is parsed already; as `read_slices` otherwise."""
     with third_party():
-        sop_class = str(header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID") or "")
+        sop_class = str(header.get("SOPClassUID") or _media_class(header) or "")
         _leave_out_other_objects(header, sop_class)
         _leave_out_odd_pixels(header, limits)
         if sop_class in ENHANCED_CT:
@@ -83,6 +88,10 @@ def read_slices(source: Source, *, limits: Limits) -> list[SliceHeader]:
         if _integer(header, "NumberOfFrames", 1) != 1:
             raise Unusable("it has several frames without a place for each; export an enhanced CT or single slices")
         return [_read_slice(source, 0, (header,), _instance_of(header))]
+
+
+def _media_class(header: Dataset) -> object:
+    return header.file_meta.get("MediaStorageSOPClassUID") if isinstance(header, FileDataset) else None
 
 
 def _leave_out_other_objects(header: Dataset, sop_class: str) -> None:

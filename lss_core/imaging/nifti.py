@@ -174,6 +174,7 @@ def read_nifti(header: NiftiHeader) -> Volume:
         sop_instance_uids=tuple(str(generate_uid(entropy_srcs=[header.uid, str(i)])) for i in range(len(hu))),
         series_uid=header.uid,
         stored=StoredPlane((hu.shape[1], hu.shape[2])),
+        is_dicom=False,
         notes=tuple(notes),
     )
 

@@ -54,6 +54,7 @@ def read_picture(path: Path, *, pixel_spacing_mm: tuple[float, float]) -> Volume
         sop_instance_uids=(uid,),
         series_uid=uid,
         stored=StoredPlane((grey.shape[0], grey.shape[1])),
+        is_dicom=False,
         has_hounsfield=False,
         notes=(NOTE,),
     )

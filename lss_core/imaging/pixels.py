@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from pydicom.dataset import FileDataset
@@ -42,21 +42,40 @@ def read_hu(source: Source, slices: Sequence[SliceHeader], *, limits: Limits) ->
         Unusable: truncated or corrupt, or encoded in a way that no decoder here reads.
     """
     stored = parse_dicom(source, keep=KEPT_WITH_PIXELS, limits=limits, with_pixels=True)
+    wanted = [header.frame for header in slices]
+    shapes = {(header.rows, header.columns) for header in slices}
+    for shape in shapes:                        # one, as all frames of a file share their size
+        for frame, header in zip(decode_frames(stored, wanted, shape=shape), slices, strict=True):
+            with third_party():
+                hu = to_hu(frame, header)
+            yield hu
+
+
+def decode_frames(stored: FileDataset, wanted: Iterable[int], *, shape: tuple[int, int]) -> Iterator[np.ndarray]:
+    """Decode frames of a parsed file, by their 0-based index, to arrays [row, column] of stored values.
+
+    Bits that no value uses are cleared: old files keep drawings and names in them (PS3.5 8.1.1).
+
+    Raises:
+        Unusable: truncated or corrupt, of another shape, or encoded in a way that no decoder here reads.
+    """
     with third_party():
         transfer_syntax = stored.file_meta.get("TransferSyntaxUID") or _guess_transfer_syntax(stored)
         plugin = _choose_plugin(transfer_syntax)
         decoder = get_decoder(transfer_syntax)
-    for wanted in slices:
+    for index in wanted:
         with third_party():
-            size = _check_frame(stored, transfer_syntax, wanted)
+            size = _check_frame(stored, transfer_syntax, index, shape)
         twelve_bit_lossy = transfer_syntax == JPEGExtended12Bit and size is not None and size.precision > 8
         reason = "it is 12-bit lossy JPEG, which no decoder here reads; export it uncompressed"
         with third_party(reason if twelve_bit_lossy else CORRUPT):
-            frame, _ = decoder.as_array(stored, index=wanted.frame, raw=True, decoding_plugin=plugin)
-            if frame.shape != (wanted.rows, wanted.columns):
+            frame, _ = decoder.as_array(
+                stored, index=index, raw=True, decoding_plugin=plugin,
+                correct_unused_bits=True,  # type: ignore[arg-type]  # its options are annotated as one of them
+            )
+            if frame.shape != shape:
                 raise Unusable(CORRUPT)
-            hu = to_hu(frame, wanted)
-        yield hu
+        yield frame
 
 
 def to_hu(frame: np.ndarray, header: SliceHeader) -> np.ndarray:
@@ -82,22 +101,24 @@ def _choose_plugin(transfer_syntax: UID) -> str:
     return PLUGINS[transfer_syntax]
 
 
-def _check_frame(stored: FileDataset, transfer_syntax: UID, wanted: SliceHeader) -> FrameSize | None:
+def _check_frame(
+    stored: FileDataset, transfer_syntax: UID, index: int, shape: tuple[int, int]
+) -> FrameSize | None:
     """Check that the pixel data are whole and of the header's size before a decoder believes them."""
     frames = int(stored.get("NumberOfFrames") or 1)
     data = stored.PixelData
     if transfer_syntax in NATIVE:
-        if len(data) < frames * wanted.rows * wanted.columns * stored.BitsAllocated // 8:
+        if len(data) < frames * shape[0] * shape[1] * stored.BitsAllocated // 8:
             raise Unusable(CORRUPT)
         return None
-    frame = get_frame(data, wanted.frame, number_of_frames=frames)
+    frame = get_frame(data, index, number_of_frames=frames)
     try:
         size = read_frame_size(frame, transfer_syntax)
     except CorruptFrame:
         raise Unusable(CORRUPT) from None
     if size is None:
         return None
-    if (size.rows, size.columns, size.samples) != (wanted.rows, wanted.columns, 1) or size.precision > 16:
+    if (size.rows, size.columns, size.samples) != (*shape, 1) or size.precision > 16:
         raise Unusable(CORRUPT)
     if END_OF_CODESTREAM not in frame[-16:]:
         raise Unusable(CORRUPT)

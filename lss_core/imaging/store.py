@@ -11,11 +11,13 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import re
 import secrets
 import struct
 import zlib
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,14 +88,20 @@ class ScanStore:
         except (ValueError, ImportError) as error:
             raise Refusal(f"The image store {address} cannot be used: {error}. Correct LSS_IMAGES.") from error
 
-    def put(self, volume: Volume) -> StoredScan:
-        """Store a scan without its identity."""
+    def put(self, volume: Volume, *, key: str | None = None) -> StoredScan:
+        """Store a scan without its identity.
+
+        Args:
+            key: Where, instead of under a new random key: for work that may be interrupted and begun again. Whoever
+                gives it must make it unguessable, and the same for the same volume alone.
+        """
         if volume.hu.dtype != np.int16 or volume.hu.ndim != 3:
             raise ValueError(f"A scan is int16 [slice, row, column], not {volume.hu.dtype} {list(volume.hu.shape)}.")
-        slices = [_compress(plane) for plane in volume.hu]
+        with ThreadPoolExecutor(os.cpu_count()) as threads:     # deflating runs outside the interpreter's lock
+            slices = list(threads.map(_compress, volume.hu))
         header = _header_bytes(volume, slices)
-        key = secrets.token_hex(16)
-        self._write(f"{key}.ct", b"".join([header, *slices]))
+        key = key or secrets.token_hex(16)
+        self._write(_scan_name(key), b"".join([header, *slices]))
         return StoredScan(key, hashlib.sha256(header).hexdigest())
 
     def geometry(self, key: str) -> Geometry:
@@ -258,5 +266,5 @@ def _volume(key: str, geometry: Geometry, first: int, hu: np.ndarray) -> Volume:
         sop_instance_uids=tuple(f"{key}.{index}" for index in range(part.start, part.stop)), series_uid=key,
         stored=StoredPlane(shape=hu.shape[1:]),
         offsets_mm=None if geometry.offsets_mm is None else geometry.offsets_mm[part],
-        has_hounsfield=geometry.has_hounsfield,
+        is_dicom=False, has_hounsfield=geometry.has_hounsfield,
     )

@@ -60,6 +60,7 @@ class Volume:
     stored: StoredPlane
     offsets_mm: np.ndarray | None = None        # float64 [slice, 2]: in-plane (row, column) shift of each slice's
     #                                             origin against the first one; None means none (gantry tilt shears)
+    is_dicom: bool = True                       # False where the slices exist in no DICOM object (NIfTI, reformatted)
     has_hounsfield: bool = True                 # False for an 8-bit picture: `hu` is then a guess from grey values
     notes: tuple[str, ...] = field(default=())  # sentences for the user: gaps, tilt, reformatting, duplicates
 

@@ -18,6 +18,8 @@ from lss_core.grading.classifier import build_classifier
 from lss_core.grading.detector import build_detector
 from lss_core.grading.doubt import calibration_of
 from lss_core.grading.levels import build_level_network
+from lss_core.grading.pipeline import SHARED_DETECTOR, detector_of
+from lss_core.json_lines import append_line
 from lss_core.permissions import Permission, check
 from lss_core.settings import Settings
 from lss_core.vocabulary import Refusal
@@ -105,6 +107,8 @@ def _check(models: Path, name: str, card: Card) -> None:
     if card.name != name:
         raise Refusal(f"The card {name}.json is that of model {card.name!r}; rename both files or restore them.")
     load_checkpoint(models, name, kind="classifier", build=build_classifier)
+    if (detector := detector_of(card)) != SHARED_DETECTOR:
+        load_checkpoint(models, detector, kind="detector", build=build_detector)
     try:
         calibration_of(card.calibration)
     except TypeError as error:
@@ -193,18 +197,10 @@ def _write(data: Path, change: DefaultChange) -> None:
             file.write(json.dumps(chosen, indent=2) + "\n")
             file.flush()
             os.fsync(file.fileno())
-        _append(data / LOG_FILE, json.dumps(asdict(change)))
+        append_line(data / LOG_FILE, asdict(change))
         os.replace(partial, data / SETTINGS_FILE)
     finally:
         Path(partial).unlink(missing_ok=True)
-
-
-def _append(path: Path, line: str) -> None:
-    """Add a line to a log in one write; one that a crash cut short is closed first, so that it spoils no other."""
-    torn = path.exists() and path.stat().st_size > 0 and not path.read_bytes().endswith(b"\n")
-    with path.open("ab", buffering=0) as file:
-        file.write(("\n" * torn + line + "\n").encode())
-        os.fsync(file.fileno())
 
 
 def read_log(data: Path) -> ChangeLog:

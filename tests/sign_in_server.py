@@ -68,15 +68,14 @@ class Studio:
 @contextmanager
 def installation(folder: Path) -> Iterator[Studio]:
     """A database with people, a running provider, and secrets.toml that names it."""
-    provider_port, port = free_port(), free_port()
+    port = free_port()
     engine = open_database(f"sqlite:///{folder / 'data' / 'studies.sqlite'}")
     study_id = add_study(engine, state=StudyState.DRAFT)
     for subject, role in ROLES.items():
         add_person(engine, f"{subject}@example.org", (study_id, role))
     people.allow_studies(engine, "creator@example.org")
-    provider = f"http://127.0.0.1:{provider_port}"
-    (folder / "secrets.toml").write_text(secrets_toml(port=port, provider=provider), encoding="utf-8")
-    with _provider(provider_port, folder / "provider.txt"):
+    with provider_of(folder) as provider:
+        (folder / "secrets.toml").write_text(secrets_toml(port=port, provider=provider), encoding="utf-8")
         yield Studio(folder, port, provider, engine, study_id)
     engine.dispose()
 
@@ -89,6 +88,14 @@ client_id = "studio"
 client_secret = "made-up"
 server_metadata_url = "{provider}/.well-known/openid-configuration"
 """
+
+
+@contextmanager
+def provider_of(folder: Path) -> Iterator[str]:
+    """The address of a provider at which everybody has an account."""
+    port = free_port()
+    with _provider(port, folder / "provider.txt"):
+        yield f"http://127.0.0.1:{port}"
 
 
 @contextmanager

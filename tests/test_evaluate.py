@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from lss_core.grading.checkpoint import read_card, save_checkpoint
-from lss_core.grading.pipeline import MODELS, NOT_AT_A_DISC, NOT_FOUND, Grader, GradingResult
+from lss_core.grading.pipeline import MODELS, NOT_AT_A_DISC, NOT_FOUND, Grader, GradingResult, located_by
 from lss_core.imaging.volume import StoredPlane, Volume
 from lss_core.training.evaluate import ModelFolder, compare, evaluate, grade_scan, outcomes_path
 from lss_core.training.evaluation_run import Outputs, run_evaluation
@@ -185,6 +185,13 @@ def test_versions_share_one_search_for_the_regions():
     out = grade_scan(MarkedSet().read("M0"), graders)
     assert list(out) == ["v1", "v2", "v3"] and len(searches) == 1
     assert out["v1"].outcomes == out["v2"].outcomes == out["v3"].outcomes
+
+
+def test_versions_of_another_detector_search_for_themselves():
+    marker = marker_grader()
+    graders = [Grader(*marker.networks, marker.card, locator=name) for name in ("shared", "own", "shared")]
+    found = [located for _, located in located_by(graders, marked_volume(discs={30: DISC_HU}))]
+    assert found[0] is found[2] is not found[1]
 
 
 def test_outcomes_are_the_same_whatever_the_number_of_workers(tmp_path, models, monkeypatch):

@@ -7,7 +7,7 @@ and a resumed run sees exactly the samples that an uninterrupted one would have 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -103,15 +103,21 @@ class SimulatedSource:
 
 
 class MixedSource:
-    """Patches from several sources, each drawn with its weight."""
+    """Patches or slices from several sources, each drawn with its weight."""
 
-    def __init__(self, *sources: tuple[float, PatchSource]) -> None:
+    def __init__(self, *sources: tuple[float, Any]) -> None:
         self._sources = [source for _, source in sources]
         self._limits = np.cumsum([weight for weight, _ in sources])
 
     def patch(self, rng: np.random.Generator) -> KnownPatch:
+        return self._drawn(rng).patch(rng)
+
+    def axial(self, rng: np.random.Generator) -> KnownSlice:
+        return self._drawn(rng).axial(rng)
+
+    def _drawn(self, rng: np.random.Generator) -> Any:
         which = int(np.searchsorted(self._limits, rng.random() * self._limits[-1], side="right"))
-        return self._sources[min(which, len(self._sources) - 1)].patch(rng)
+        return self._sources[min(which, len(self._sources) - 1)]
 
 
 class _Stream(Dataset[Sample]):

@@ -23,14 +23,21 @@ import numpy as np
 import torch
 
 from lss_core.grading.checkpoint import Card, read_card
-from lss_core.grading.pipeline import MODELS, NOT_FOUND, Grader, GradingResult, Located
+from lss_core.grading.pipeline import (
+    MODELS,
+    NOT_FOUND,
+    Grader,
+    GradingResult,
+    Located,
+    detector_of,
+    located_by,
+)
 from lss_core.imaging.volume import Volume
 from lss_core.training.outcomes import Missed, Outcome, RunHeader, ScanOutcomes, append_outcomes, open_outcomes
 from lss_core.training.scan_sets import EvaluatedScan, KnownGrade, ScanSet
 from lss_core.vocabulary import Box, DiscLevel, LevelReport, Refusal, RegionGrade
 
 MISPLACED_MM = 10.0             # a box farther than this from the reference's is somewhere else
-SHARED_NETWORKS = ("detector", "levels")
 
 
 class Models(Protocol):
@@ -44,7 +51,7 @@ class Models(Protocol):
         ...
 
     def load(self) -> dict[str, Grader]:
-        """A grader per version; all of them locate regions alike."""
+        """A grader per version."""
         ...
 
 
@@ -61,7 +68,7 @@ class ModelFolder:
     def header(self, version: str, set_sha256: str) -> RunHeader:
         """By the cards; whether weights are those on their card is checked when they are loaded."""
         card = self.card(version)
-        cards = [card, *(self.card(name) for name in SHARED_NETWORKS)]
+        cards = [card, self.card(detector_of(card)), self.card("levels")]
         facts = [[each.weights_sha256, each.configuration, each.calibration] for each in cards]
         digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
         return RunHeader(set_sha256, version, card.weights_sha256, digest)
@@ -160,25 +167,29 @@ def _graders_of_this_process(models: Models) -> dict[str, Grader]:
 
 
 def grade_scan(scan: EvaluatedScan, graders: Mapping[str, Grader]) -> dict[str, ScanOutcomes]:
-    """Locate the regions once, grade them with each version, and compare with the reference."""
-    located: Sequence[Located] = ()
-    refused = scan.refused
-    if scan.volume is not None:
-        try:
-            located = next(iter(graders.values())).locate(scan.volume)
-        except Refusal as refusal:
-            refused = str(refusal)
-    out = {}
-    for version, grader in graders.items():
-        result, reason = None, refused
-        if scan.volume is not None and not refused:
-            try:
-                result = grader.grade(scan.volume, located=located)
-            except Refusal as refusal:
-                reason = str(refusal)
-        coverage = None if result is None else result.set_coverage
-        out[version] = ScanOutcomes(scan.patient, reason, coverage, tuple(compare(scan, result, refused=reason)))
-    return out
+    """Locate the regions, once for all versions of one detector, grade them, and compare with the reference."""
+    if scan.volume is None:
+        return {version: _outcomes(scan, Refusal(scan.refused)) for version in graders}
+    found = zip(graders, located_by(graders.values(), scan.volume), strict=True)
+    return {
+        version: _outcomes(scan, _graded_scan(grader, scan.volume, located))
+        for version, (grader, located) in found
+    }
+
+
+def _graded_scan(grader: Grader, volume: Volume, located: Sequence[Located] | Refusal) -> GradingResult | Refusal:
+    if isinstance(located, Refusal):
+        return located
+    try:
+        return grader.grade(volume, located=located)
+    except Refusal as refusal:
+        return refusal
+
+
+def _outcomes(scan: EvaluatedScan, graded: GradingResult | Refusal) -> ScanOutcomes:
+    result, reason = (None, str(graded)) if isinstance(graded, Refusal) else (graded, "")
+    coverage = None if result is None else result.set_coverage
+    return ScanOutcomes(scan.patient, reason, coverage, tuple(compare(scan, result, refused=reason)))
 
 
 def compare(scan: EvaluatedScan, result: GradingResult | None, *, refused: str = "") -> list[Outcome]:

@@ -30,6 +30,7 @@ class Outputs:
     json: Path | None = None
     html: Path | None = None
     record: bool = False                # write the evaluations into the cards of the models
+    only: tuple[str, ...] | None = None     # of these versions; None: of all
 
 
 def run_evaluation(
@@ -59,7 +60,8 @@ def run_evaluation(
         ]
         _write_json(outputs.json, evaluations)
         if outputs.record:
-            _record(models, evaluations, scans.kind)
+            kept = [each for each in evaluations if outputs.only is None or each.model_version in outputs.only]
+            _record(models, kept, scans.kind)
         if outputs.folder is not None or outputs.html is not None:
             pictures = folder / "failures"
             failures = write_failures(

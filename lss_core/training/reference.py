@@ -2,7 +2,8 @@
 
 The columns are those that `python -m lss_core simulate` writes: patient, series_uid, level, region, grade,
 measure_name, measure_value, sop_instance_uid, row0, col0, row1, col1, and optionally canal_ap_mm. Measures and boxes
-may be empty; boxes are in pixels of the stored image.
+may be empty; boxes are in pixels of the stored image. A `set.json` beside it says which part of a locked split the
+folder is; on a control set nothing is trained.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from pathlib import Path
 import numpy as np
 
 from lss_core.imaging.dicom import SeriesInfo, find_series, read_series
+from lss_core.imaging.dicom_out import is_marked_control
 from lss_core.imaging.volume import Volume, crop
 from lss_core.simulation.series import CANAL_AP_COLUMN, REFERENCE_COLUMNS
 from lss_core.training.known import KnownPatch, KnownRegion, KnownSlice
+from lss_core.training.set_mark import check_apart, check_part, read_mark
 from lss_core.vocabulary import CANAL_AP, Box, DiscLevel, Grade, Refusal, Region, measure_of
 
 PATCH_MM = 72.0
@@ -120,13 +123,55 @@ def named_series(listed: Sequence[SeriesInfo], patient: str, rows: Sequence[Refe
     return found[0]
 
 
+def check_trainable(folder: Path, *, apart_from: Path | None = None) -> None:
+    """Raise Refusal for a folder on which no network may be trained or calibrated.
+
+    It may not be, or hold anything of, the control set: by its `set.json`, by the patients and series that `set.json`
+    keeps from training, and by the mark that every image of a written control set carries.
+
+    Args:
+        apart_from: A control set, or its `set.json`, whose patients must not be there either.
+    """
+    mark, rows = read_mark(folder), read_rows(folder)
+    check_part(folder, mark)
+    others = [mark, read_mark(apart_from) if apart_from is not None else None]
+    folders = {row.patient for row in rows}
+    for other in filter(None, others):
+        patients = {mark.patients.get(name, name) for name in folders} | folders if mark else folders
+        check_apart(other, patients=sorted(patients), series=sorted({row.series_uid for row in rows}))
+    if apart_from is not None and others[1] is None:
+        raise Refusal(f"{apart_from.name} holds no set.json, so it cannot be said whose scans to keep out.")
+    for patient in sorted(folders):
+        if any(is_marked_control(path) for path in _first_files(folder, patient)):
+            raise Refusal(
+                f"The images of {patient} are marked as of a control set: nothing is trained on them. Take them out."
+            )
+
+
+def _first_files(folder: Path, patient: str) -> list[Path]:
+    """One file of each folder in which a patient's images may lie."""
+    if Path(patient).name != patient or not (folder / patient).is_dir():
+        return []
+    by_folder = {path.parent: path for path in sorted((folder / patient).rglob("*"), reverse=True) if path.is_file()}
+    return list(by_folder.values())
+
+
 class ReferenceSource:
     """Training samples from a group's own scans: patches and coarse slices are cut once and kept in memory.
 
     Only slices with boxes are used, so a detector trained on them alone never sees a slice without a lumbar canal.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, apart_from: Path | None = None) -> None:
+        """Read and cut.
+
+        Args:
+            apart_from: As for `check_trainable`.
+
+        Raises:
+            Refusal: a control set, or no boxes.
+        """
+        check_trainable(folder, apart_from=apart_from)
         self._patches: list[KnownPatch] = []
         self._slices: list[KnownSlice] = []
         for case in read_cases(folder):

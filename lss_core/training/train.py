@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -17,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from lss_core.grading.checkpoint import ATTRIBUTIONS, NETWORK_DEFINITIONS, load_checkpoint, save_checkpoint
 from lss_core.grading.classifier import Classifier, ClassifierConfig, build_classifier
-from lss_core.grading.detector import Detector, DetectorConfig
+from lss_core.grading.detector import Detector, DetectorConfig, build_detector
 from lss_core.grading.levels import LevelNetwork, LevelsConfig
 from lss_core.training.bank import fill_bank
 from lss_core.training.calibrate import fit_calibration
@@ -48,6 +50,8 @@ NARROWED_DATA = (
 OWN_DATA = "trained on de-identified scans of the training group with their reference standard"
 VALIDATION_SAMPLES = 96
 VALIDATION_PATCHES = 3072           # simulated ones in a bank
+# Fields that decide no weight.
+PLACES = ("out", "control", "start_in", "resume", "save_every_s", "report_every", "bank")
 
 
 @dataclass(frozen=True)
@@ -58,13 +62,17 @@ class Training:
     name: str = ""                  # of the files; "" takes the task's name
     data: Path | None = None        # folder of scans with reference.csv; none means simulated patients
     validation: Path | None = None  # the same, of other patients; calibrates a model of own scans
+    control: Path | None = None     # a written control set, or its set.json, whose patients are refused
     bank: Path | None = None        # folder where rendered patches are kept; none renders each sample afresh
     patches: int = 14080            # simulated patches in the bank
     bank_seed: int = 1              # of those patches; `seed` draws among them
     scans: Path | None = None       # folder of outlined real scans on which narrowing is imposed; see docs/training.md
     scans_share: float = 0.3        # of the samples
+    detector: str = ""              # of a classifier: the detector that grades with it; "" means the shared one
+    simulated_share: float = 0.0    # of a detector's samples, beside the group's own
     without: str = ""               # a scan of that folder that is left out
-    start: str = ""                 # name of a model in `out` to go on from, or "imagenet"; "" starts at random
+    start: str = ""                 # name of a model to go on from, or "imagenet"; "" starts at random
+    start_in: Path | None = None    # folder of that model; none means `out`
     label_noise: float = 0.0        # share of grades moved to a neighbouring grade, as two surgeons differ
     seed: int = 1
     steps: int = 4000
@@ -81,6 +89,22 @@ class Training:
     report_every: int = 50          # steps
     validations: int = 6            # times that the validation loss is taken, the end included
     resume: bool = False
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a training is."""
+
+    step: int
+    steps: int
+    losses: Mapping[str, float]             # means of the steps since the last report
+    validation: Mapping[str, float]         # of the averaged weights; empty but where the validation loss was taken
+    samples_per_s: float
+    left_s: float                           # until the last step, at this rate
+
+
+class Stopped(Refusal):
+    """A training that was asked to end, and has saved its state."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +155,7 @@ def _graded_source(training: Training, stream: int) -> PatchSource:
     """Simulated patients or the group's own scans; simulated validation patients are others than those learned from."""
     if training.data is not None:
         own = training.data if stream == TRAIN_STREAM else training.validation or training.data
-        return ReferenceSource(own)
+        return ReferenceSource(own, apart_from=training.control)
     if training.bank is None:
         return SimulatedSource()
     count = training.patches if stream == TRAIN_STREAM else VALIDATION_PATCHES
@@ -152,10 +176,21 @@ def _start_from(classifier: Classifier, training: Training) -> tuple[str, ...]:
     if training.start == "imagenet":
         return NETWORK_DEFINITIONS, load_imagenet(classifier)
     if training.start:
-        network, card = load_checkpoint(training.out, training.start, kind="classifier", build=build_classifier)
-        classifier.load_state_dict(network.state_dict())
+        network, card = load_checkpoint(
+            training.start_in or training.out, training.start, kind="classifier", build=build_classifier
+        )
+        _take_weights(classifier, network, training.start)
         return card.attributions
     return ATTRIBUTIONS
+
+
+def _take_weights(network: nn.Module, other: nn.Module, name: str) -> None:
+    try:
+        network.load_state_dict(other.state_dict())
+    except RuntimeError as error:
+        raise Refusal(
+            f"The weights of {name!r} do not fit the configured network; configure the network on its card."
+        ) from error
 
 
 def _described_data(training: Training) -> str:
@@ -166,13 +201,30 @@ def _described_data(training: Training) -> str:
 
 def detector_task(training: Training, network: DetectorConfig, *, field_mm: float = 288.0) -> Task:
     """Region centres and boxes from axial slices."""
-    source: SliceSource = SimulatedSource() if training.data is None else ReferenceSource(training.data)
+    learned: SliceSource = SimulatedSource() if training.data is None else _with_simulated(training)
+    validated = learned
+    if training.validation is not None:
+        validated = ReferenceSource(training.validation, apart_from=training.control)
 
     def samples(stream: int, count: int) -> Dataset[Sample]:
+        source = learned if stream == TRAIN_STREAM else validated
         return SliceStream(source, network, field_mm=field_mm, seed=training.seed, stream=stream, count=count)
 
+    detector, attributions = Detector(network), ATTRIBUTIONS
+    if training.start:
+        folder = training.start_in or training.out
+        begun, card = load_checkpoint(folder, training.start, kind="detector", build=build_detector)
+        _take_weights(detector, begun, training.start)
+        attributions = card.attributions
     said = SIMULATED_DATA if training.data is None else OWN_DATA
-    return Task("detector", Detector(network), network, samples, detector_losses, said)
+    return Task("detector", detector, network, samples, detector_losses, said, attributions=attributions)
+
+
+def _with_simulated(training: Training) -> SliceSource:
+    """The group's own slices, each of which holds a canal, mixed with simulated ones, of which some hold none."""
+    share, folder = training.simulated_share, training.data
+    own = ReferenceSource(folder, apart_from=training.control)  # type: ignore[arg-type]
+    return MixedSource((1 - share, own), (share, SimulatedSource()))
 
 
 def levels_task(training: Training, network: LevelsConfig, *, rows: int = 160) -> Task:
@@ -261,10 +313,20 @@ class AverageWeights:
                 self.tensors[key].copy_(value)
 
 
-def train(task: Task, training: Training, *, report: Callable[[str], None] = print) -> Path:
+def train(
+    task: Task, training: Training, *, report: Callable[[str], None] = print,
+    follow: Callable[[Progress], None] = lambda progress: None, stop: Callable[[], bool] = lambda: False,
+) -> Path:
     """Train, and write weights, card and resumable state into `training.out`; returns the path of the weights.
 
     The same configuration and seed give the same weights on the same processor, resumed or not.
+
+    Args:
+        follow: Told every `report_every` steps, and where the validation loss is taken.
+        stop: Asked after every step.
+
+    Raises:
+        Stopped: `stop` said so; the state is saved, and `resume` goes on from it.
     """
     torch.set_num_threads(training.threads)
     network = task.network.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
@@ -273,10 +335,17 @@ def train(task: Task, training: Training, *, report: Callable[[str], None] = pri
     run = _Run(task, training, network, optimizer, average)
     torch.manual_seed(training.seed)
     step = run.restore() if training.resume else 0
+    if step == 0 and training.start not in ("", "imagenet"):
+        begun = run.follow(step, [])            # so that the curve shows whether going on made the model better
+        follow(Progress(step, training.steps, {}, begun, 0.0, float("nan")))
+    random = torch.get_rng_state()
     batches = _batches(task.samples(TRAIN_STREAM, training.steps * training.batch), training, first=step)
+    if training.resume:
+        torch.set_rng_state(random)             # opening the loader has drawn, as it had before the state was saved
     validate_at = {round(training.steps * k / training.validations) for k in range(1, training.validations)}
     recent: list[dict[str, float]] = []
     started = reported = saved = time.monotonic()
+    rate = 0.0
     for batch in batches:
         for group in optimizer.param_groups:
             group["lr"] = learning_rate_at(step, training)
@@ -289,18 +358,35 @@ def train(task: Task, training: Training, *, report: Callable[[str], None] = pri
         average.update(network)
         step += 1
         recent.append({name: float(value.detach()) for name, value in losses.items()})
-        if step in validate_at:
-            run.follow(step, recent)
+        reporting = step % training.report_every == 0 or step in validate_at
+        means = _means(recent[-training.report_every :]) if reporting else {}
+        validated = run.follow(step, recent) if step in validate_at else {}
+        if validated:
             recent.clear()
         now = time.monotonic()
         if step % training.report_every == 0:
             rate = training.report_every * training.batch / (now - reported)
             report(f"step {step}/{training.steps}  {_shown(losses)}  {rate:.1f} samples/s  {now - started:.0f} s")
             reported = now
+        if reporting:
+            follow(Progress(step, training.steps, means, validated, rate, _left_s(step, training, rate)))
+        if stop() and step < training.steps:
+            run.save(step)
+            raise Stopped(f"Training was stopped after step {step} of {training.steps}; resume it to go on from there.")
         if now - saved >= training.save_every_s:
             run.save(step)
             saved = now
     return run.finish(step, report)
+
+
+def _means(losses: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Of each loss over some steps; a loss of which no step knew the value is NaN."""
+    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
+        return {name: float(np.nanmean([each[name] for each in losses])) for name in losses[0]} if losses else {}
+
+
+def _left_s(step: int, training: Training, samples_per_s: float) -> float:
+    return (training.steps - step) * training.batch / samples_per_s if samples_per_s else float("nan")
 
 
 def learning_rate_at(step: int, training: Training) -> float:
@@ -316,13 +402,15 @@ def _batches(samples: Dataset[Sample], training: Training, *, first: int) -> Ite
     order = range(first * training.batch, training.steps * training.batch)
     loader = DataLoader(
         samples, batch_size=training.batch, sampler=order, collate_fn=joined, num_workers=training.workers,
-        prefetch_factor=4 if training.workers else None, worker_init_fn=_one_thread,
+        prefetch_factor=4 if training.workers else None, worker_init_fn=_begin_worker,
     )
     return iter(loader)
 
 
-def _one_thread(_: int) -> None:
+def _begin_worker(_: int) -> None:
+    """One thread; where all processes are told to end, the trainer does so first and needs its samples until then."""
     torch.set_num_threads(1)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _shown(losses: Mapping[str, torch.Tensor]) -> str:
@@ -351,7 +439,7 @@ class _Run:
     def _described(self) -> dict[str, Any]:
         """The fields that decide the weights, as JSON values."""
         kept = asdict(self.training)
-        for where in ("out", "resume", "save_every_s", "report_every", "bank"):
+        for where in PLACES:
             del kept[where]
         folders = {name: getattr(self.training, name) for name in ("data", "validation", "scans")}
         return kept | {name: None if path is None else path.name for name, path in folders.items()}
@@ -382,14 +470,16 @@ class _Run:
         self.curve.extend(state["curve"])
         return int(state["step"])
 
-    def follow(self, step: int, recent: Sequence[Mapping[str, float]]) -> None:
-        """Note the mean training losses of the latest steps and the validation losses of the averaged weights."""
+    def follow(self, step: int, recent: Sequence[Mapping[str, float]]) -> dict[str, float]:
+        """Note the mean training losses of the latest steps and the validation losses of the averaged weights, which
+        are returned."""
         own = {key: value.clone() for key, value in self.network.state_dict().items()}
         self.network.load_state_dict(self.average.tensors)
         validated = validate(self.task, self.network, self.training)
         self.network.load_state_dict(own)
         self.network.train()
-        self._note(step, validated, {name: float(np.nanmean([each[name] for each in recent])) for name in recent[0]})
+        self._note(step, validated, _means(recent))
+        return validated
 
     def _note(self, step: int, validated: Mapping[str, float], trained: Mapping[str, float] | None = None) -> None:
         point = {"step": step} | {f"validation_{name}": value for name, value in validated.items()}
@@ -401,6 +491,7 @@ class _Run:
         metrics = validate(self.task, self.network, self.training)
         self._note(step, metrics)
         report("validation  " + "  ".join(f"{name} {value:.3f}" for name, value in metrics.items()))
+        report("calibrating and writing")       # takes minutes where there is a validation part
         save_checkpoint(
             self.training.out, self.network, name=self.name, kind=self.task.kind, configuration=self.task.configuration,
             training=self._described() | {"steps_done": step},

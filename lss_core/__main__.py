@@ -16,7 +16,17 @@ from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from typing import Any
 
-from lss_core import analyse_commands, demo_commands, study_commands
+from lss_core import (
+    analyse_commands,
+    demo_commands,
+    export_commands,
+    import_commands,
+    many_commands,
+    study_commands,
+    training_commands,
+    worker_commands,
+)
+from lss_core.settings import Settings
 from lss_core.vocabulary import RESEARCH_USE, Refusal
 
 DONE, USAGE, REFUSED = 0, 2, 3
@@ -44,6 +54,8 @@ def build_parser() -> argparse.ArgumentParser:
     grade.add_argument("--method", default="layercam", help="heat map method (default %(default)s)")
     grade.add_argument("--pixel-spacing-mm", type=_positive, nargs=2, metavar=("ROW", "COLUMN"),
                        help="of a PNG or JPEG")
+    export_commands.add_report_flags(grade)
+    many_commands.add_many_flags(grade, _count)
     grade.set_defaults(run=run_grade)
     simulate = commands.add_parser("simulate", help="write simulated DICOM series and reference.csv")
     simulate.add_argument("out", type=Path)
@@ -64,8 +76,12 @@ def build_parser() -> argparse.ArgumentParser:
     real.add_argument("--record", action="store_true", help="write the figures into the model's card")
     real.set_defaults(run=run_evaluate_real)
     study_commands.add_commands(commands)
+    import_commands.add_commands(commands)
     demo_commands.add_commands(commands)
     analyse_commands.add_commands(commands)
+    training_commands.add_commands(commands)
+    worker_commands.add_commands(commands)
+    export_commands.add_commands(commands)
     return parser
 
 
@@ -77,7 +93,9 @@ def run_grade(options: argparse.Namespace) -> int:
     if not options.path.exists():
         print(f"There is no file or folder {options.path}.", file=sys.stderr)
         return USAGE
-    grader = Grader.load(options.model)
+    if options.many:
+        return many_commands.run_many(options)
+    grader = Grader.load(options.model, models=_models())
     model = {"version": grader.version, "weights_sha256": grader.weights_sha256}
     started = time.perf_counter()
     series_uid, read_s = "", 0.0
@@ -85,6 +103,7 @@ def run_grade(options: argparse.Namespace) -> int:
         spacing = tuple(options.pixel_spacing_mm) if options.pixel_spacing_mm else None
         volume = read_scan(options.path, pixel_spacing_mm=spacing)
         series_uid, read_s = volume.series_uid, time.perf_counter() - started
+        origin = export_commands.origin_of_options(options, volume)
         result = grader.grade(volume)
         result = replace(result, timings_s={**result.timings_s, "read": read_s})
         if options.explain is not None:
@@ -93,6 +112,7 @@ def run_grade(options: argparse.Namespace) -> int:
         read_s = read_s or time.perf_counter() - started
         _write_json(options.json, refused_as_json(str(refusal), model=model, series_uid=series_uid, read_s=read_s))
         raise
+    export_commands.write_reports(options, grader, volume, result, origin)
     _write_json(options.json, result_as_json(result, volume))
     print("\n".join(_result_lines(result, [result.provenance, *volume.notes, *result.notes])))
     return DONE
@@ -159,6 +179,7 @@ def run_train(options: argparse.Namespace) -> int:
 def _train_once(name: str, config: Path | None, flags: Sequence[str]) -> Path:
     """Train one configuration; flags win over the file, and the file over the recipe."""
     from lss_core.training.configuration import read_configuration
+    from lss_core.training.stopping import stop_on_sigterm
     from lss_core.training.train import RECIPES, train
 
     recipe = RECIPES[name]
@@ -171,7 +192,7 @@ def _train_once(name: str, config: Path | None, flags: Sequence[str]) -> Path:
     _add_fields(parser.add_argument_group("network"), type(network), vars(network))
     values = vars(parser.parse_args(flags))
     training, network = _configured(training, values), _configured(network, values)
-    return train(recipe.task(training, network), training)
+    return train(recipe.task(training, network), training, stop=stop_on_sigterm())
 
 
 def _add_fields(group: Any, kind: type, defaults: Mapping[str, Any]) -> None:
@@ -216,7 +237,6 @@ def _add_evaluation(parser: argparse.ArgumentParser) -> None:
 
 def run_evaluate(options: argparse.Namespace) -> int:
     """Evaluate, print the figures, and keep them where asked."""
-    from lss_core.grading.pipeline import MODELS
     from lss_core.training.evaluate import ModelFolder
     from lss_core.training.evaluation_run import Outputs, run_evaluation
     from lss_core.training.scan_sets import ReferenceSet, SetKind, SimulatedSet
@@ -225,7 +245,7 @@ def run_evaluate(options: argparse.Namespace) -> int:
         scans = SimulatedSet(options.simulated, options.seed)
     else:
         scans = ReferenceSet.open(options.data, SetKind(options.scans) if options.scans else None)
-    models = ModelFolder(tuple(dict.fromkeys(options.model)), options.models or MODELS)
+    models = ModelFolder(tuple(dict.fromkeys(options.model)), options.models or _models())
     outputs = Outputs(folder=options.resume, json=options.json, html=options.html, record=options.record)
     text = run_evaluation(
         scans, models, outputs, workers=options.workers, report=lambda line: print(line, flush=True)
@@ -237,11 +257,10 @@ def run_evaluate(options: argparse.Namespace) -> int:
 def run_evaluate_real(options: argparse.Namespace) -> int:
     """Evaluate on outlined real scans, print the figures, and keep them where asked."""
     from lss_core.grading.checkpoint import record_metrics
-    from lss_core.grading.pipeline import MODELS
     from lss_core.training.imposed import evaluate_outlined, figures_as_text
     from lss_core.training.outlined import read_outlined_scans
 
-    folder = options.models or MODELS
+    folder = options.models or _models()
     scans = [scan for scan in read_outlined_scans(options.scans) if options.only in (None, scan.name)]
     if not scans:
         raise Refusal(f"There is no outlined scan {options.only!r} in {options.scans.name}; name one of its folders.")
@@ -252,6 +271,14 @@ def run_evaluate_real(options: argparse.Namespace) -> int:
         for name in ("imposed", "untouched"):
             record_metrics(folder, options.model, name, figures[name])
     return DONE
+
+
+def _models() -> Path:
+    """Where this installation's models lie."""
+    try:
+        return Settings.from_environment().models
+    except ValueError as error:
+        raise Refusal(str(error)) from error
 
 
 def _write_json(path: Path | None, content: Mapping[str, Any]) -> None:

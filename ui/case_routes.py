@@ -25,7 +25,7 @@ from lss_core.study import reading, submitting
 from lss_core.study.actors import Actor
 from lss_core.study.entry import Entry
 from lss_core.study.places import UNKNOWN_CASE, AlreadySubmitted, Denied
-from lss_core.study.reading import AidedRegion
+from lss_core.study.reading import AidedRegion, ScanPlace
 from lss_core.vocabulary import Refusal
 from ui import access, resources
 
@@ -49,12 +49,16 @@ def send_slab(request: Request) -> Response:
     """GET /api/cases/{token}/slab: the pixels, and in the header X-Slab their geometry; nothing else of the scan."""
 
     def work(engine: Engine, actor: Actor) -> Response:
-        place = reading.case_images(engine, actor, _token(request))
-        slab = _slab(resources.scans(), place.scan_key, place.slice_index, place.slices_around_mm)
-        headers = PRIVATE | {"X-Slab": slab.description}
-        return Response(slab.pixels, media_type="application/octet-stream", headers=headers)
+        return slab_of(reading.case_images(engine, actor, _token(request)))
 
-    return _answered(request, work)
+    return answered(request, work)
+
+
+def slab_of(place: ScanPlace) -> Response:
+    """The pixels around a place, with their geometry."""
+    slab = _slab(resources.scans(), place.scan_key, place.slice_index, place.slices_around_mm)
+    headers = PRIVATE | {"X-Slab": slab.description}
+    return Response(slab.pixels, media_type="application/octet-stream", headers=headers)
 
 
 def send_aid(request: Request) -> Response:
@@ -67,9 +71,9 @@ def send_aid(request: Request) -> Response:
         slices = [each.slice_index for each in view.regions.values() if each.slice_index is not None]
         regions = {region.value: _aid_json(each) for region, each in view.regions.items()}
         shown = (slices[0] if slices else place.slice_index) - first
-        return _json({"version": view.version, "slice": shown, "regions": regions})
+        return as_json({"version": view.version, "slice": shown, "regions": regions})
 
-    return _answered(request, work)
+    return answered(request, work)
 
 
 def send_feedback(request: Request) -> Response:
@@ -77,12 +81,12 @@ def send_feedback(request: Request) -> Response:
 
     def work(engine: Engine, actor: Actor) -> Response:
         told = reading.feedback(engine, actor, _token(request))
-        return _json({
+        return as_json({
             region.value: {"own": each.own, "reference": each.reference, "source": each.source}
             for region, each in told.items()
         })
 
-    return _answered(request, work)
+    return answered(request, work)
 
 
 async def take_draft(request: Request) -> Response:
@@ -90,10 +94,10 @@ async def take_draft(request: Request) -> Response:
 
     def work(engine: Engine, actor: Actor, body: dict[str, Any]) -> Response:
         entry = Entry.parse(json.dumps(body.get("entry")))
-        stored = submitting.save_draft(engine, actor, _token(request), change=_whole(body, "change"), entry=entry)
-        return _json({"change": stored})
+        stored = submitting.save_draft(engine, actor, _token(request), change=whole(body, "change"), entry=entry)
+        return as_json({"change": stored})
 
-    return await _posted(request, work)
+    return await posted(request, work)
 
 
 async def take_answer(request: Request) -> Response:
@@ -101,24 +105,24 @@ async def take_answer(request: Request) -> Response:
 
     def work(engine: Engine, actor: Actor, body: dict[str, Any]) -> Response:
         receipt = submitting.submit(
-            engine, actor, _token(request), change=_whole(body, "change"), revision=_whole(body, "revision"),
+            engine, actor, _token(request), change=whole(body, "change"), revision=whole(body, "revision"),
             entry=Entry.parse(json.dumps(body.get("entry"))),
         )
-        return _json({"submitted_at": receipt.submitted_at.isoformat(), "already": receipt.already})
+        return as_json({"submitted_at": receipt.submitted_at.isoformat(), "already": receipt.already})
 
-    return await _posted(request, work)
+    return await posted(request, work)
 
 
 async def take_sign_of_life(request: Request) -> Response:
     """POST /api/cases/{token}/alive {}: whether the case is still to be submitted."""
 
     def work(engine: Engine, actor: Actor, _: dict[str, Any]) -> Response:
-        return _json({"open": submitting.touch(engine, actor, _token(request))})
+        return as_json({"open": submitting.touch(engine, actor, _token(request))})
 
-    return await _posted(request, work)
+    return await posted(request, work)
 
 
-def _answered(request: Request, work: Work) -> Response:
+def answered(request: Request, work: Work) -> Response:
     """Do what was asked for whoever asks, and turn what the services raise into a status."""
     try:
         actor = access.actor_of_request(request)
@@ -133,8 +137,8 @@ def _answered(request: Request, work: Work) -> Response:
         return _text(422, str(refusal))
 
 
-async def _posted(request: Request, work: Callable[[Engine, Actor, dict[str, Any]], Response]) -> Response:
-    """As `_answered`, with a JSON body, for what changes something."""
+async def posted(request: Request, work: Callable[[Engine, Actor, dict[str, Any]], Response]) -> Response:
+    """As `answered`, with a JSON body, for what changes something."""
     if not access.same_origin(request):
         return _text(403, "This was not sent by a page of this server.")
     content = bytearray()
@@ -148,7 +152,7 @@ async def _posted(request: Request, work: Callable[[Engine, Actor, dict[str, Any
         body = None
     if not isinstance(body, dict):
         return _text(422, "The request is not a JSON object.")
-    return await run_in_threadpool(_answered, request, lambda engine, actor: work(engine, actor, body))
+    return await run_in_threadpool(answered, request, lambda engine, actor: work(engine, actor, body))
 
 
 @lru_cache(maxsize=SLABS_KEPT)
@@ -185,14 +189,20 @@ def _token(request: Request) -> str:
     return request.path_params["token"]
 
 
-def _whole(body: dict[str, Any], name: str) -> int:
+def whole(body: dict[str, Any], name: str) -> int:
+    """A whole number from 0 that a body must hold.
+
+    Raises:
+        Refusal: it is not there, or another thing.
+    """
     value = body.get(name)
     if type(value) is not int or not 0 <= value < 2**31:
         raise Refusal(f"The {name} {value!r} is not a whole number from 0.")
     return value
 
 
-def _json(content: dict[str, Any]) -> Response:
+def as_json(content: dict[str, Any]) -> Response:
+    """An answer that no browser keeps."""
     return JSONResponse(content, headers={"Cache-Control": "no-store"})
 
 

@@ -1,4 +1,4 @@
-"""What can be saved of a case: JSON, CSV and pictures. Nothing in it identifies the patient."""
+"""What can be saved of a case: JSON, CSV, pictures and DICOM. Nothing in it identifies the patient."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import zipfile
 from lss_core.figures import region_picture
 from lss_core.grading.explain import HeatMap
 from lss_core.grading.pipeline import GradingResult
+from lss_core.imaging.origin import nameless_origin
 from lss_core.imaging.volume import Volume, window
 from lss_core.vocabulary import (
     CANAL_AP,
     RECESS_HEIGHT,
+    RESEARCH_USE,
     SAC_AREA,
     Grade,
     LevelReport,
@@ -137,6 +139,41 @@ def all_pngs(case: Case, volume: Volume, *, method: str) -> bytes:
             png = _draw(case, volume, report, region, graded, heat, target=graded.grade, method=method)
             archive.writestr(f"{picture_name(case, report, region)}.png", png)
     return file.getvalue()
+
+
+def dicom_zip(case: Case, volume: Volume, *, method: str) -> bytes:
+    """A ZIP with a structured report and a picture per level as DICOM, under the case's random name.
+
+    The patient and the study are not in it, since they were never read. The writers are imported here, because their
+    library costs a second to load.
+
+    Raises:
+        Refusal: the scan was not made from DICOM slices, or the weights that graded are no longer there.
+    """
+    from lss_core.export.secondary_capture import captures, heat_maps_of
+    from lss_core.export.structured_report import structured_report
+
+    origin = nameless_origin(case.name, volume)
+    heats = heat_maps_of(grader_of(case.result), volume, case.result, method=method)
+    objects = {"report.dcm": structured_report(case.result, volume, origin, placed=case.edited)}
+    objects |= {f"level-{n}.dcm": image for n, image in enumerate(captures(case.result, volume, origin, heats), 1)}
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, dataset in objects.items():
+            content = io.BytesIO()
+            dataset.save_as(content, enforce_file_format=True)
+            archive.writestr(name, content.getvalue())
+        archive.writestr("READ ME.txt", f"{dicom_words(case)}\n\n{RESEARCH_USE}\n")
+    return file.getvalue()
+
+
+def dicom_words(case: Case) -> str:
+    """Whose the DICOM files are, and how a hospital gets them under the patient's name."""
+    return (
+        f"The DICOM files bear the name {case.name}, in a study of their own: this page never reads who the patient "
+        "is. For a PACS, run python -m lss_core grade PATH --sr FILE --capture DIR where the scan's files are; it "
+        "takes patient and study from them."
+    )
 
 
 def picture_name(case: Case, report: LevelReport, region: Region) -> str:

@@ -17,6 +17,8 @@ ICON = Path(__file__).parent / "favicon.png"
 ENTRIES = (
     ("read", "Read", "visibility", Permission.READ_CASES),
     ("study", "Studies", "science", Permission.MANAGE_STUDY),
+    ("dashboard", "Dashboard", "monitoring", Permission.SEE_RESULTS),
+    ("curate", "Curate", "inventory_2", Permission.CURATE),
     ("grade", "Grade a scan", "radiology", Permission.GRADE),
     ("models", "Models", "deployed_code", Permission.READ_MODELS),
     ("account", "Account", "person", Permission.READ_ABOUT),

@@ -11,7 +11,7 @@ from ui import cases, comparison, downloads, grade_table, region_detail, viewer
 from ui.access import Visitor
 from ui.cases import Case
 from ui.grade_table import Cell
-from ui.wording import level_name
+from ui.wording import level_name, plain
 
 # Side by side on a wide window, one below the other where the viewer would get too small to read.
 LAYOUT = """<style>
@@ -184,3 +184,10 @@ def _show_downloads(case: Case, volume: Volume | None, cell: Cell) -> None:
             "All PNGs (ZIP)", lambda: downloads.all_pngs(case, volume, method=method), f"{stem}_pictures.zip",
             "application/zip", on_click="ignore",
         )
+        if volume.is_dicom:
+            st.download_button(
+                "DICOM (ZIP)", lambda: downloads.dicom_zip(case, volume, method=method), f"{stem}_dicom.zip",
+                "application/zip", on_click="ignore", help="A structured report (TID 1500) and a picture per level.",
+            )
+    if volume.is_dicom:
+        st.caption(plain(downloads.dicom_words(case)))

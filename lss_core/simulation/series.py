@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, JPEGLSLossless, generate_uid
+from pydicom.uid import generate_uid
 
+from lss_core.imaging.dicom_out import CtHeader, write_series
 from lss_core.imaging.volume import Volume
 from lss_core.simulation.anatomy import Patient, sample_patient
 from lss_core.simulation.render import Acquisition, detect, expose, sample_acquisition
@@ -173,52 +173,17 @@ def _reference_rows(series: SimulatedSeries, name: str) -> list[tuple]:
 
 
 def write_dicom(series: SimulatedSeries, folder: Path, name: str) -> None:
-    """Write one file a slice, JPEG-LS lossless, named by slice from foot to head."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for index in range(len(series.volume.positions_mm)):
-        dataset = _dataset(series, index, name)
-        dataset.compress(JPEGLSLossless, encoding_plugin="pyjpegls", generate_instance_uid=False)
-        dataset.save_as(folder / f"{index:04d}.dcm", enforce_file_format=True)
+    """Write one file a slice, each marked SIMULATED."""
+    write_series(series.volume, folder, simulated_header(
+        name, sex=series.patient.sex, age_years=series.patient.age, kernel=series.acquisition.kernel_name
+    ))
 
 
-def _dataset(series: SimulatedSeries, index: int, name: str) -> Dataset:
-    """One CT Image Storage object; every mandatory attribute of the CT image IOD is there."""
-    volume, acquisition = series.volume, series.acquisition
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = CTImageStorage
-    meta.MediaStorageSOPInstanceUID = UID(volume.sop_instance_uids[index])
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    ds = Dataset()
-    ds.file_meta = meta
-    ds.SpecificCharacterSet = "ISO_IR 192"
-    ds.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
-    ds.SOPClassUID, ds.SOPInstanceUID = CTImageStorage, volume.sop_instance_uids[index]
-    ds.StudyDate = ds.SeriesDate = ds.ContentDate = ds.AcquisitionDate = "20000101"
-    ds.StudyTime = ds.ContentTime = ds.AcquisitionTime = "000000"
-    ds.AccessionNumber, ds.ReferringPhysicianName, ds.StudyID = "", "", "1"
-    ds.Modality, ds.Manufacturer, ds.ManufacturerModelName = "CT", "SIMULATED", "Lumbar Stenosis Studio simulation"
-    ds.StudyDescription = ds.SeriesDescription = "SIMULATED lumbar spine, not a patient"
-    ds.ImageComments = "SIMULATED: rendered by software, no patient was scanned."
-    ds.PatientName, ds.PatientID = f"SIMULATED^{name}", name
-    ds.PatientBirthDate, ds.PatientSex, ds.PatientAge = "", series.patient.sex, f"{round(series.patient.age):03d}Y"
-    ds.PatientIdentityRemoved, ds.DeidentificationMethod = "YES", "SIMULATED"
-    ds.BodyPartExamined, ds.PatientPosition = "LSPINE", "HFS"
-    ds.KVP, ds.ConvolutionKernel = "120", acquisition.kernel_name
-    ds.SliceThickness = f"{acquisition.slice_thickness_mm:g}"
-    ds.GantryDetectorTilt = "0"
-    ds.StudyInstanceUID = generate_uid(entropy_srcs=["lss-study", volume.series_uid])
-    ds.SeriesInstanceUID = volume.series_uid
-    ds.FrameOfReferenceUID = generate_uid(entropy_srcs=["lss-frame", volume.series_uid])
-    ds.PositionReferenceIndicator = ""
-    ds.SeriesNumber, ds.AcquisitionNumber, ds.InstanceNumber = "1", "1", str(len(volume.positions_mm) - index)
-    half = (volume.shape[1] - 1) / 2 * acquisition.pixel_mm
-    ds.ImagePositionPatient = [f"{-half:.4f}", f"{-half:.4f}", f"{volume.positions_mm[index]:.4f}"]
-    ds.ImageOrientationPatient = ["1", "0", "0", "0", "1", "0"]
-    ds.PixelSpacing = [f"{acquisition.pixel_mm:.6f}"] * 2
-    ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
-    ds.Rows, ds.Columns = volume.shape[1], volume.shape[2]
-    ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 12, 11, 0
-    ds.RescaleIntercept, ds.RescaleSlope, ds.RescaleType = "-1024", "1", "HU"
-    ds.WindowCenter, ds.WindowWidth = "40", "400"
-    ds.PixelData = (volume.hu[index].astype(np.int32) + 1024).astype("<u2").tobytes()
-    return ds
+def simulated_header(name: str, *, sex: str, age_years: float | None, kernel: str) -> CtHeader:
+    """A header that cannot be taken for a patient's."""
+    return CtHeader(
+        patient=name, patient_name=f"SIMULATED^{name}", description="SIMULATED lumbar spine, not a patient",
+        comment="SIMULATED: rendered by software, no patient was scanned.", deidentified_by="SIMULATED",
+        manufacturer="SIMULATED", model_name="Lumbar Stenosis Studio simulation", kernel=kernel, sex=sex,
+        age_years=age_years,
+    )

@@ -6,6 +6,8 @@ that err as a detector's do.
 
 from __future__ import annotations
 
+from collections.abc import Sized
+
 import numpy as np
 
 from lss_core.grading.classifier import Classifier, grade_crops
@@ -23,15 +25,17 @@ from lss_core.training.data import VALIDATION_STREAM, PatchSource, vary_hu
 
 COVERAGE = 0.9
 PATCHES = 2400
+EACH = 16                           # with other box errors and noise; more would learn nothing new of the slice
 BOX_ERROR_MM = 1.0                  # standard deviation of a detected centre, each way
 
 
 def fit_calibration(
     classifier: Classifier, source: PatchSource, *, seed: int, measured_on: str
 ) -> Calibration:
-    """Fit on PATCHES random patches of a validation source."""
+    """Fit on PATCHES random patches of a validation source; of a group's few own slices, on each some EACH times."""
     classifier.eval()
-    logs, truth = judged_patches(classifier, source, seed=seed, patches=PATCHES)
+    patches = min(PATCHES, EACH * len(source)) if isinstance(source, Sized) else PATCHES
+    logs, truth = judged_patches(classifier, source, seed=seed, patches=patches)
     temperature = {kind: fit_temperature(logs[kind], truth[kind]) for kind in KINDS}
     threshold = {
         kind: set_threshold(tempered(logs[kind], temperature[kind]), truth[kind], coverage=COVERAGE) for kind in KINDS

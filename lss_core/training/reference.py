@@ -180,6 +180,10 @@ class ReferenceSource:
         if not self._patches:
             raise Refusal("reference.csv gives no boxes, from which training samples are cut; add row0 to col1.")
 
+    def __len__(self) -> int:
+        """How many slices there are to cut from."""
+        return len(self._patches)
+
     def patch(self, rng: np.random.Generator) -> KnownPatch:
         return self._patches[int(rng.integers(len(self._patches)))]
 

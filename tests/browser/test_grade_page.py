@@ -210,7 +210,7 @@ def move_a_box_and_regrade(page: Page) -> None:
 
 def download_everything(page: Page, folder: Path) -> None:
     saved = {}
-    for button in ("JSON", "CSV", "PNG of this region", "All PNGs (ZIP)"):
+    for button in ("JSON", "CSV", "PNG of this region", "All PNGs (ZIP)", "DICOM (ZIP)"):
         with page.expect_download(timeout=SLOW_MS) as download:
             page.get_by_role("button", name=button, exact=True).click()
         saved[button] = folder / download.value.suggested_filename
@@ -221,3 +221,6 @@ def download_everything(page: Page, folder: Path) -> None:
     assert saved["PNG of this region"].read_bytes().startswith(b"\x89PNG")
     with zipfile.ZipFile(saved["All PNGs (ZIP)"]) as archive:
         assert len(archive.namelist()) == 15
+    with zipfile.ZipFile(saved["DICOM (ZIP)"]) as archive:
+        assert sorted(archive.namelist()) == ["READ ME.txt", *(f"level-{n}.dcm" for n in range(1, 6)), "report.dcm"]
+    expect(page.get_by_text("this page never reads who the patient is")).to_be_visible()

@@ -46,11 +46,20 @@ def show(view: ProtocolView) -> None:
         training=", but after each training case the reference is shown" if view.training_feedback else "",
     ))
     st.subheader("Grading criteria", anchor=False)
-    st.caption(f"{view.scheme}. {DRAWN}")
+    show_criteria(view.regions, view.scheme)
+
+
+def show_criteria(regions: Sequence[Region], scheme: str) -> None:
+    """What makes a region which grade, in words and pictures.
+
+    Args:
+        scheme: The grading systems' names.
+    """
+    st.caption(f"{scheme}. {DRAWN}")
     st.html(STYLE)
-    if Region.CENTRAL_CANAL in view.regions:
+    if Region.CENTRAL_CANAL in regions:
         _show_examples("Central canal", Region.CENTRAL_CANAL)
-    if recesses := [region for region in view.regions if region is not Region.CENTRAL_CANAL]:
+    if recesses := [region for region in regions if region is not Region.CENTRAL_CANAL]:
         _show_examples("Lateral recess", recesses[0])
 
 

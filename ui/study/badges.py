@@ -29,6 +29,12 @@ def show(state: StudyState, *, simulated: bool) -> None:
     st.html(f'<div style="display:flex;gap:.4rem">{"".join(marks)}</div>', width="content")
 
 
+def show_simulated() -> None:
+    """The mark of what is simulated, alone."""
+    st.html(f'<div style="display:flex;gap:.4rem">{_mark("SIMULATED", SIMULATED_COLOURS, title=SIMULATED)}</div>',
+            width="content")
+
+
 def _mark(text: str, colours: tuple[str, str], *, title: str = "") -> str:
     style = f"{STYLE}color:{colours[0]};background:{colours[1]}"
     return f'<span title="{html.escape(title)}" style="{style}">{html.escape(text)}</span>'

@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from sqlalchemy import Engine
 
 from lss_core.permissions import OF_ROLE, Permission, Role
 from lss_core.study.actors import Actor
 from lss_core.study.database import StudyState
+
+
+class Place(Protocol):
+    """Where people have roles: a study, or a collection, which is kept as a study is."""
+
+    @property
+    def engine(self) -> Engine: ...
+
+    @property
+    def actor(self) -> Actor: ...
+
+    @property
+    def study_id(self) -> int: ...
 
 
 @dataclass(frozen=True)

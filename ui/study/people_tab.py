@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
@@ -14,14 +14,13 @@ from lss_core.study.protocol import Protocol
 from lss_core.vocabulary import Refusal
 from ui import providers
 from ui.study.confirm import Question, Typed, announce, offer
-from ui.study.opened import OpenStudy
+from ui.study.opened import OpenStudy, Place
 from ui.study.wording import ROLES, moment
 from ui.tables import table
 from ui.wording import plain
 
 HEAD = ("Person", "Role", "Experience", "Invited")
 SIGNED_IN = "Signed in"                         # a column where people sign in
-WHAT_ROLES_DO = "\n".join(f"- **{role.label.capitalize()}**: {sentence}" for role, sentence in ROLES.items())
 INVITED_BY_COORDINATOR = (Role.READER, Role.ANNOTATOR)
 
 
@@ -29,14 +28,14 @@ def show(opened: OpenStudy) -> None:
     """The people, a form that invites one, and the way to remove one."""
     members = people.members(opened.engine, opened.actor, opened.study_id)
     if Permission.INVITE in opened.may:
-        _invite(opened)
+        invite_form(opened, _givable(opened), ROLES)
     protocol, _ = studies.protocol_of(opened.engine, opened.actor, opened.study_id)
     st.html(_table(members, protocol))
     if not any(member.role is Role.READER for member in members):
         st.info("No reader yet. Invite at least one before the protocol is locked; more can be invited later.",
                 icon=":material/person_add:")
     if Permission.INVITE in opened.may:
-        _remove(opened, [member for member in members if member.role in _givable(opened)])
+        offer_removal(opened, [member for member in members if member.role in _givable(opened)])
 
 
 def _givable(opened: OpenStudy) -> tuple[Role, ...]:
@@ -44,12 +43,13 @@ def _givable(opened: OpenStudy) -> tuple[Role, ...]:
     return (*INVITED_BY_COORDINATOR, Role.COORDINATOR, Role.PI) if opened.is_pi else INVITED_BY_COORDINATOR
 
 
-def _invite(opened: OpenStudy) -> None:
+def invite_form(opened: Place, roles: Sequence[Role], what_they_do: Mapping[Role, str]) -> None:
+    """Invite a person in one of these roles."""
     with st.form(f"invite-{opened.study_id}", clear_on_submit=False):
         left, middle, right = st.columns([3, 3, 1], vertical_alignment="bottom")
         email = left.text_input("E-mail", placeholder="name@example.org", key="invite-email")
-        role = middle.selectbox("Role", _givable(opened), format_func=lambda each: each.label.capitalize(),
-                                key="invite-role", help=WHAT_ROLES_DO)
+        role = middle.selectbox("Role", roles, format_func=lambda each: each.label.capitalize(), key="invite-role",
+                                help=_in_a_list(roles, what_they_do))
         asked = right.form_submit_button("Invite", type="primary", width="stretch")
         st.caption(
             "No message is sent: tell the person the address of this page. The first sign-in with exactly this e-mail "
@@ -65,6 +65,10 @@ def _invite(opened: OpenStudy) -> None:
     announce(f"{member.email} is invited as {member.role.label}.")
     st.session_state.pop("invite-email", None)
     st.rerun()
+
+
+def _in_a_list(roles: Sequence[Role], what_they_do: Mapping[Role, str]) -> str:
+    return "\n".join(f"- **{role.label.capitalize()}**: {what_they_do[role]}" for role in roles)
 
 
 def _table(members: Sequence[Member], protocol: Protocol) -> str:
@@ -94,7 +98,7 @@ def experience_in_words(member: Member, protocol: Protocol) -> str:
     return f"{level.value}: {member.specialty}, {member.years_of_experience:g} years{cts}"
 
 
-def _remove(opened: OpenStudy, members: list[Member]) -> None:
+def offer_removal(opened: Place, members: Sequence[Member], *, of: str = "this study") -> None:
     """Choose a member and confirm."""
     if not members:
         return
@@ -115,7 +119,7 @@ def _remove(opened: OpenStudy, members: list[Member]) -> None:
                 raise Refusal("Choose a person first.")
             people.remove_member(opened.engine, opened.actor, opened.study_id, account_id=member.account_id,
                                  role=member.role, reason=typed.reason)
-            return f"{member.email} is no longer {member.role.label} of this study."
+            return f"{member.email} is no longer {member.role.label} of {of}."
 
         offer("Remove …", question, remove, key="remove-member", icon=":material/person_remove:",
               disabled=member is None)

@@ -27,7 +27,7 @@ def unpack(files: Sequence[UploadedFile], folder: Path) -> Path:
             archive.write_bytes(file.getbuffer())
             _unzip(archive, folder)
         else:
-            _place(folder, file.name).write_bytes(file.getbuffer())
+            place_in(folder, file.name).write_bytes(file.getbuffer())
     return set_in(folder)
 
 
@@ -54,7 +54,7 @@ def _unzip(archive: Path, folder: Path) -> None:
             raise Refusal(f"{source.name}: {source.reason}.")
         if source.member is None:
             raise Refusal("The upload is named as a ZIP archive and is none; pack the control set as an ordinary ZIP.")
-        _write(source, _place(folder, source.member))
+        _write(source, place_in(folder, source.member))
     archive.unlink()
 
 
@@ -66,7 +66,7 @@ def _write(source: Source, path: Path) -> None:
         raise Refusal(f"{source.name}: {reason}.") from reason
 
 
-def _place(folder: Path, name: str) -> Path:
+def place_in(folder: Path, name: str) -> Path:
     """Where a file of an upload goes: its own folders are kept, and it stays inside `folder`."""
     parts = [part for part in PurePosixPath(name.replace("\\", "/")).parts if part not in ("/", "..", ".")]
     path = folder.joinpath(*parts)

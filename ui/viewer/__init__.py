@@ -79,8 +79,21 @@ def show(scene: Scene, volume: Volume, *, key: str) -> View:
     return _as_view(result.view, scene)
 
 
-def _as_data(scene: Scene, volume: Volume) -> dict[str, Any]:
+def volume_data(token: str, volume: Volume) -> dict[str, Any]:
+    """A volume of the image store as the browser takes it: its address and its geometry."""
     slices, rows, columns = volume.shape
+    return {
+        "url": f"/api/volumes/{token}",
+        "slices": slices,
+        "rows": rows,
+        "columns": columns,
+        "spacing": [float(spacing) for spacing in volume.pixel_spacing_mm],
+        "positions": [float(position) for position in volume.positions_mm],
+        "hounsfield": volume.has_hounsfield,
+    }
+
+
+def _as_data(scene: Scene, volume: Volume) -> dict[str, Any]:
     regions = [
         {
             "region": region.value,
@@ -91,15 +104,7 @@ def _as_data(scene: Scene, volume: Volume) -> dict[str, Any]:
         for region, box in scene.boxes.items()
     ]
     return {
-        "volume": {
-            "url": f"/api/volumes/{scene.token}",
-            "slices": slices,
-            "rows": rows,
-            "columns": columns,
-            "spacing": [float(spacing) for spacing in volume.pixel_spacing_mm],
-            "positions": [float(position) for position in volume.positions_mm],
-            "hounsfield": volume.has_hounsfield,
-        },
+        "volume": volume_data(scene.token, volume),
         "slice": scene.slice_index,
         "jump": scene.jump,
         "boxes": {"key": scene.boxes_key, "slice": scene.boxes_slice, "regions": regions},

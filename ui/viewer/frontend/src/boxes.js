@@ -1,6 +1,8 @@
 /** Region boxes and the heat map, drawn over the slice in an SVG that follows zoom and pan. */
 const NAMES = { central_canal: "Canal", left_lateral_recess: "Left recess", right_lateral_recess: "Right recess" };
 const MIN_PX = 4; // the smallest box that can still be grabbed, in image pixels
+/** What an arrow key adds to (row, column). */
+export const STEPS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
 const svg = (name, attributes = {}) => {
   const element = document.createElementNS("http://www.w3.org/2000/svg", name);
   for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
@@ -11,7 +13,7 @@ export class Boxes {
   /**
    * @param {SVGSVGElement} layer
    * @param {{toCanvas, toImage}} mapping  between (row, column) pixels and canvas (x, y)
-   * @param {() => void} onMoved  called once a box was let go
+   * @param {(region: object) => void} onMoved  called once a box was let go, moved or sized
    * @param {(region: string) => void} onSelected
    * @param {boolean} fixed  boxes are only looked at
    */
@@ -31,7 +33,29 @@ export class Boxes {
     const region = this.regions.find((each) => each.region === name);
     region.box = box;
     region.moved = true;
-    this.onMoved();
+    this.onMoved(region);
+  }
+
+  /** Begin a new box of a region where the pointer is; a click that draws nothing leaves the region without a box. */
+  begin(event, region) {
+    const start = this.#pixel(event);
+    this.#follow((move) => {
+      const [row, column] = this.#pixel(move);
+      region.box = [Math.min(start[0], row), Math.min(start[1], column), Math.max(start[0], row), Math.max(start[1], column)];
+      if (!this.dragging) this.onSelected(region.region); // makes the group that the drag then sizes
+    }, () => {
+      const [row0, column0, row1, column1] = region.box;
+      if (row1 - row0 >= MIN_PX && column1 - column0 >= MIN_PX) region.moved = true;
+      else region.box = null;
+      this.onMoved(region);
+    });
+  }
+
+  /** Move a box, or with `sized` its lower right corner, by whole pixels. */
+  shift(region, [rows, columns], { sized }) {
+    region.box = dragged({ at: [0, 0], box: region.box }, [rows, columns], sized ? "11" : "move");
+    region.moved = true;
+    this.onMoved(region);
   }
 
   draw({ proposed }) {
@@ -54,10 +78,10 @@ export class Boxes {
     const group = svg("g", {
       class: `lssv-box lssv-${region.region}`, "data-region": region.region,
       ...(this.fixed ? { role: "img", "aria-label": described }
-        : { tabindex: 0, role: "button", "aria-label": `${described} Arrow keys move it.` }),
+        : { tabindex: 0, role: "button", "aria-label": `${described} Arrow keys move it, with shift they size it.` }),
     });
     group.classList.toggle("lssv-selected", region.region === this.selected);
-    group.classList.toggle("lssv-proposed", proposed);
+    group.classList.toggle("lssv-proposed", proposed || Boolean(region.proposed));
     group.append(svg("rect", { class: "lssv-shape" }));
     const text = svg("text", { class: "lssv-name" });
     text.textContent = region.grade == null || region.moved ? name : `${name} ${region.grade}`;
@@ -108,34 +132,38 @@ export class Boxes {
     this.onSelected(region.region);
     const part = event.target.dataset.part ?? "move";
     const start = { at: this.#pixel(event), box: [...region.box] };
-    const drag = (move) => {
-      this.dragging = true;
+    this.#follow((move) => {
       region.box = dragged(start, this.#pixel(move), part);
       region.moved = true;
+    }, () => this.onMoved(region));
+  }
+
+  /** Call `drag` while the pointer moves, and `done` once it was let go, if it moved at all. */
+  #follow(drag, done) {
+    const move = (event) => {
+      drag(event);
+      this.dragging = true;
       this.#update();
     };
     const drop = () => {
-      window.removeEventListener("pointermove", drag);
-      window.removeEventListener("pointerup", drop);
+      for (const [name, listener] of listeners) window.removeEventListener(name, listener);
       const wasDragged = this.dragging;
       this.dragging = false;
-      if (wasDragged) this.onMoved();
+      if (wasDragged) done();
     };
-    window.addEventListener("pointermove", drag);
-    window.addEventListener("pointerup", drop);
+    const listeners = [["pointermove", move], ["pointerup", drop], ["pointercancel", drop]];
+    for (const [name, listener] of listeners) window.addEventListener(name, listener);
   }
 
   #nudge(event, region) {
-    const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
+    const step = STEPS[event.key];
     if (!step) {
       if (event.key === "Enter" || event.key === " ") this.onSelected(region.region);
       return;
     }
     event.preventDefault();
     event.stopPropagation();
-    region.box = region.box.map((value, i) => value + step[i % 2]);
-    region.moved = true;
-    this.onMoved();
+    this.shift(region, step, { sized: event.shiftKey });
   }
 
   #pixel(event) {

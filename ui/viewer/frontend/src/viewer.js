@@ -5,7 +5,7 @@ import {
   annotation, init as initTools,
 } from "@cornerstonejs/tools";
 import { boneCentre } from "./bone.js";
-import { Boxes } from "./boxes.js";
+import { Boxes, STEPS } from "./boxes.js";
 import { heatPicture } from "./heat.js";
 import { button, element } from "./dom.js";
 import { GRADING, PRESETS, READING, keyName } from "./keys.js";
@@ -14,7 +14,7 @@ import { recall, remember } from "./remembered.js";
 import { Scout } from "./scout.js";
 
 const MODES = { window: WindowLevelTool, pan: PanTool, zoom: ZoomTool, length: LengthTool };
-const MODE_LABELS = { window: "Window", pan: "Pan", zoom: "Zoom", length: "Length" };
+const MODE_LABELS = { draw: "Draw", window: "Window", pan: "Pan", zoom: "Zoom", length: "Length" };
 const REPORT_AFTER_MS = 350; // scrolling tells Python where it stopped, not every slice on the way
 const PLACED_BOX_MM = 18;
 const SPINE_MM = 150; // what is first in view around the boxes: a vertebra with its muscles
@@ -36,14 +36,15 @@ export class Viewer {
    * @param {(view: {slice: number, boxes: object}) => void} report  tells Python what is in view
    * @param {boolean} reading  a slab for a reader: boxes stay where they are, the desk around it hands on the keys, and
    *   the window is kept from case to case
+   * @param {object} keys  what the keys do, from keys.js
+   * @param {object} editor  holds boxes for every slice and lets them be drawn: `regionsAt(slice)`, `changed(region)`,
+   *   `stateOf(region)` and `shown()`
    */
-  constructor(parent, report, { reading = false } = {}) {
+  constructor(parent, report, { reading = false, keys = reading ? READING : GRADING, editor = null } = {}) {
     startCornerstone();
-    this.report = report;
-    this.reading = reading;
-    this.keys = reading ? READING : GRADING;
+    Object.assign(this, { report, reading, keys, editor });
     this.id = `lss-${++created}`;
-    this.mode = "window";
+    this.mode = editor ? "draw" : "window";
     this.#build(parent);
     this.engine = new RenderingEngine(this.id);
     this.engine.enableElement({ viewportId: this.id, type: Enums.ViewportType.STACK, element: this.port });
@@ -95,8 +96,9 @@ export class Viewer {
     const { boxes, levels, selected } = data;
     if (boxes.key !== this.boxesKey) {
       this.boxesKey = boxes.key;
-      this.boxes.set(boxes.regions);
+      if (!this.editor) this.boxes.set(boxes.regions);
     }
+    this.#takeRegions();
     if (this.unframed) this.frameSpine();
     this.boxes.selected = selected;
     if (!this.reading) this.#showScout(levels);
@@ -107,7 +109,7 @@ export class Viewer {
     const known = this.boxes.regions.find((region) => region.region === "central_canal" && region.box);
     const middle = known
       ? [(known.box[0] + known.box[2]) / 2, (known.box[1] + known.box[3]) / 2]
-      : [this.volume.rows / 2, this.volume.columns / 2];
+      : this.#boneCentre() ?? [this.volume.rows / 2, this.volume.columns / 2];
     this.scout.show(this.volume, middle, levels);
     this.scout.paint(this.voi);
   }
@@ -158,7 +160,7 @@ export class Viewer {
   frameSpine() {
     this.unframed = false;
     this.viewport.resetCamera();
-    const centre = this.reading ? this.#boneCentre() : this.#boxesCentre();
+    const centre = (this.reading ? null : this.#boxesCentre()) ?? this.#boneCentre();
     if (!centre) return;
     const [row, column] = centre;
     const { focalPoint, position } = this.viewport.getCamera();
@@ -178,7 +180,9 @@ export class Viewer {
     return [0, 1].map((axis) => centres.reduce((sum, centre) => sum + centre[axis], 0) / centres.length);
   }
 
+  /** Where the spine lies on the slice that is asked for; null where grey values are no Hounsfield units. */
   #boneCentre() {
+    if (!this.volume.hounsfield) return null;
     return boneCentre(slicePixels(this.volume, this.data.slice), this.volume);
   }
 
@@ -189,11 +193,46 @@ export class Viewer {
     this.mode = mode;
     this.#bindTools();
     for (const button of this.modeButtons) button.setAttribute("aria-pressed", button.dataset.mode === mode);
+    if (this.editor) this.#refresh();
   }
 
   clearLengths() {
     annotation.state.removeAllAnnotations();
     this.viewport.render();
+  }
+
+  #takeRegions() {
+    if (this.editor && !this.boxes.dragging) this.boxes.regions = this.editor.regionsAt(this.slice);
+  }
+
+  /** The region that keys and a new box are for, as it is on the slice in view. */
+  get region() { return this.boxes.regions.find(({ region }) => region === this.boxes.selected); }
+
+  selectNumber(index) { if (this.boxes.regions[index]) this.#select(this.boxes.regions[index].region); }
+
+  /** Move or size the selected box by an arrow key. */
+  shift(arrow, { sized }) {
+    if (this.region?.box) this.boxes.shift(this.region, STEPS[arrow], { sized });
+    else this.editor.say("This region has no box on this slice yet: draw one, or press N.");
+  }
+
+  placeSelected() { if (this.region && !this.region.box) this.#placeBox(this.region.region); }
+
+  removeSelected() {
+    if (!this.region?.box) return;
+    Object.assign(this.region, { box: null, moved: true });
+    this.editor.changed(this.region);
+    this.#refresh();
+  }
+
+  /** A drag with the left button where no box is draws one for the selected region. */
+  #draw(event) {
+    if (this.mode !== "draw" || event.button !== 0 || !this.volume || event.target.closest(".lssv-box")) return;
+    event.preventDefault(); // the slice's own tools stay out of it
+    this.stage.focus({ preventScroll: true });
+    if (!this.region) return;
+    if (this.region.box) this.editor.say(`${this.region.label} has a box here: drag it, or press Delete to draw it anew.`);
+    else this.boxes.begin(event, this.region);
   }
 
   #placeBox(region) {
@@ -230,12 +269,16 @@ export class Viewer {
     this.boxes = new Boxes(
       this.layer,
       { toCanvas: (row, column) => this.#toCanvas(row, column), toImage: (x, y) => this.#toImage(x, y) },
-      { onMoved: () => { this.#refresh(); this.#moved(); }, onSelected: (region) => this.#select(region), fixed: this.reading },
+      {
+        onMoved: (region) => { this.editor?.changed(region); this.#refresh(); this.#moved(); },
+        onSelected: (region) => { this.#select(region); if (this.editor) this.stage.focus({ preventScroll: true }); },
+        fixed: this.reading,
+      },
     );
   }
 
   #toolbar() {
-    this.modeButtons = Object.keys(MODES).map((mode) =>
+    this.modeButtons = [...(this.editor ? ["draw"] : []), ...Object.keys(MODES)].map((mode) =>
       button(MODE_LABELS[mode], () => this.choose(mode), { "data-mode": mode, "aria-pressed": mode === this.mode }));
     const { titles } = this.keys;
     const windows = element("div", { role: "group", "aria-label": "Window" },
@@ -290,6 +333,7 @@ export class Viewer {
     this.port.addEventListener(Enums.Events.VOI_MODIFIED, ({ detail }) => this.#windowed(detail.range));
     this.port.addEventListener("contextmenu", (event) => event.preventDefault());
     if (!this.reading) this.stage.addEventListener("keydown", (event) => this.#key(event));
+    if (this.editor) this.stage.addEventListener("pointerdown", (event) => this.#draw(event));
     this.stage.addEventListener("pointerdown", () => this.stage.focus({ preventScroll: true }));
     this.layer.addEventListener("wheel", (event) => {
       event.preventDefault();
@@ -313,8 +357,10 @@ export class Viewer {
   }
 
   #key(event) {
-    if (event.target !== this.stage || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (!this.act(keyName(event))) return;
+    const onBox = this.editor && event.target.closest(".lssv-box");
+    if ((event.target !== this.stage && !onBox) || event.ctrlKey || event.metaKey || event.altKey) return;
+    const shifted = this.editor && event.shiftKey && event.key.length > 1;
+    if (!this.act(shifted ? `Shift+${event.key}` : keyName(event))) return;
     event.preventDefault();
     event.stopPropagation(); // Streamlit has single-key shortcuts of its own
   }
@@ -338,10 +384,15 @@ export class Viewer {
     return [world[1] / this.volume.spacing[0], world[0] / this.volume.spacing[1]];
   }
 
+  /** Show boxes as they now are. */
+  refresh() { this.#refresh(); }
+
   #refresh() {
     if (!this.volume || !this.data) return;
     const { slice, volume } = this;
-    this.boxes.draw({ proposed: slice !== this.data.boxes.slice });
+    this.#takeRegions();
+    this.boxes.draw({ proposed: !this.editor && slice !== this.data.boxes.slice });
+    this.stage.classList.toggle("lssv-drawing", this.mode === "draw" && Boolean(this.region) && !this.region.box);
     this.scout.mark(slice);
     this.slider.value = slice;
     const where = `Slice ${slice + 1} of ${volume.slices}`;
@@ -353,15 +404,17 @@ export class Viewer {
     this.captions.window.textContent = `W ${width} L ${center}${volume.hounsfield ? "" : "\nno Hounsfield units"}`;
     Object.assign(this.root.dataset, { slice, windowWidth: width, windowLevel: center });
     this.#drawLegend();
+    this.editor?.shown();
   }
 
   #drawLegend() {
-    const rows = this.boxes.regions.map(({ region, label, box, moved }) => {
-      const state = box ? (moved ? " (moved)" : "") : ": place a box";
+    const rows = this.boxes.regions.map((each) => {
+      const { region, label, box, moved } = each;
+      const state = this.editor?.stateOf(each) ?? (box ? (moved ? " (moved)" : "") : ": place a box");
       const button = element("button", {
         type: "button", class: `lssv-key lssv-${region}`, "aria-pressed": region === this.boxes.selected,
       }, `${label}${state}`);
-      button.addEventListener("click", () => (box ? this.#select(region) : this.#placeBox(region)));
+      button.addEventListener("click", () => (box || this.editor ? this.#select(region) : this.#placeBox(region)));
       return button;
     });
     const text = rows.map((row) => row.outerHTML).join("");

@@ -1,0 +1,43 @@
+"""The software's proposals of levels and regions, as work in the background."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from lss_core import proposals
+from lss_core.settings import Settings
+from lss_core.vocabulary import Refusal
+from ui import resources
+from ui.background import Progress
+from ui.curate import jobs
+from ui.curate.jobs import Kind, Stop
+from ui.curate.opened import OpenCollection
+from ui.study.wording import counted
+
+HELP = (
+    "Looks for discs and regions in every scan whose levels are not confirmed. What a person has marked stays. "
+    "Scans of a locked control set are left out: no model may propose anything on them."
+)
+
+
+def show(opened: OpenCollection) -> None:
+    """The button that begins, or how far the work is."""
+    job = jobs.job_of(opened, Kind.PROPOSALS)
+    if jobs.show(job):
+        return
+    if not st.button("Propose levels and regions", icon=":material/auto_awesome:", help=HELP, key="propose"):
+        return
+    models = Settings.from_environment().models
+
+    def work(progress: Progress, stop: Stop) -> tuple[str, ...]:
+        report = proposals.propose_all(opened.engine, resources.scans(), opened.actor, opened.collection_id,
+                                       progress=progress, stop=stop, models=models)
+        done = f"{counted(report.scans, 'scan')} looked at: correct and confirm what was proposed."
+        return done, *report.refused
+
+    try:
+        job.begin(work)
+    except Refusal as refusal:
+        st.error(str(refusal), icon=":material/block:")
+        return
+    st.rerun()

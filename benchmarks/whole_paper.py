@@ -18,12 +18,12 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from playwright.sync_api import Locator, Page, expect, sync_playwright
+from playwright.sync_api import Locator, Page, TimeoutError, expect, sync_playwright
 from sqlalchemy import Engine
 from sqlmodel import select
 
@@ -100,12 +100,14 @@ class Paper:
 
     def act_as(self, who: str) -> None:
         """Let the local user act as somebody else."""
+        option, name = self.page.get_by_role("option", name=re.compile(re.escape(who))), ""
         self.settle()
-        box = self.page.get_by_role("combobox").first
-        box.click(timeout=SLOW_MS)
-        option = self.page.get_by_role("option", name=re.compile(re.escape(who)))
-        name = option.inner_text(timeout=SLOW_MS).split(" (")[0]
-        option.click(timeout=SLOW_MS)
+        for _ in range(10):                     # a page that is made anew closes the list
+            self.page.get_by_role("combobox").first.click(timeout=SLOW_MS)
+            with suppress(TimeoutError):
+                name = option.inner_text(timeout=2000).split(" (")[0]
+                option.click(timeout=2000)
+                break
         self.see(f"Now acting as: {name}")
         self.settle()
 
@@ -261,10 +263,14 @@ class Paper:
             if number == 0:
                 self.picture("adjudicate")
             grade = next(grade for grade in each.grades if grade is not None)
+            title = f"{each.number}: {each.level.value}, {each.region.label}"
+            expect(self.page.locator("strong").get_by_text(title)).to_be_visible(timeout=SLOW_MS)
+            self.settle()
+            self.page.wait_for_timeout(700)     # the viewer tells its slice, and the page is made once more
             self.settle()
             self.page.locator("label").filter(has=self.page.get_by_role("radio")).nth(grade).click(timeout=SLOW_MS)
-            expect(self.page.get_by_role("radio").nth(grade)).to_be_checked()
             self.page.get_by_role("textbox", name="Reason").fill("the milder grade fits the criteria")
+            expect(self.page.get_by_role("radio").nth(grade)).to_be_checked()
             self.press("Decide")
         self.see("Everything is decided.")
         self.act_as(LOCAL)

@@ -91,7 +91,9 @@ def _title(found: Disagreement) -> str:
     return f"{found.number}: {found.level.value}, {found.region.label}"
 
 
+@st.fragment
 def _show_images(opened: OpenCollection, found: Disagreement) -> None:
+    """A fragment: a slice that the viewer tells of must not break off the run that stores a decision."""
     token, volume = scan_view.look_at(opened, found.scan_id)
     name = f"{found.case_id}-{found.region.value}"
     scene = Scene(token=token, slice_index=found.slice_index, jump=name, boxes_key=name, boxes_slice=found.slice_index,

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from playwright.sync_api import Locator, Page, TimeoutError, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, TimeoutError, expect, sync_playwright
 from sqlalchemy import Engine
 from sqlmodel import select
 
@@ -448,11 +448,13 @@ class Paper:
 def main() -> int:
     arguments = _arguments()
     home = arguments.home or Path(tempfile.mkdtemp(prefix="whole-paper-"))
-    with started(home, patients=arguments.patients, steps=arguments.steps) as made:
-        made.pictures = arguments.pictures
-        for name, part in PARTS.items():
-            with made.part(name):
-                part(made)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        with started(home, browser, patients=arguments.patients, steps=arguments.steps, pile=arguments.pile) as made:
+            made.pictures = arguments.pictures
+            for name, part in PARTS.items():
+                with made.part(name):
+                    part(made)
     print(json.dumps(made.taken_s))
     return 0
 
@@ -467,8 +469,8 @@ PARTS: dict[str, Callable[[Paper], None]] = {
 
 
 @contextmanager
-def started(home: Path, *, patients: int, steps: int, pile: Path | None = None) -> Iterator[Paper]:
-    """An installation of its own with its server, and a browser in front of it."""
+def started(home: Path, browser: Browser, *, patients: int, steps: int, pile: Path | None = None) -> Iterator[Paper]:
+    """An installation of its own with its server, and a page of the browser in front of it."""
     models, port = home / "models", free_port()
     if not models.exists():
         shutil.copytree(MODELS, models)
@@ -481,11 +483,11 @@ def started(home: Path, *, patients: int, steps: int, pile: Path | None = None) 
     }
     settings = Settings.from_environment(environment)
     engine = open_database(settings.database_url)
-    with launch(home / "log.txt", port=port, environment=environment) as server, sync_playwright() as playwright:
+    with launch(home / "log.txt", port=port, environment=environment) as server:
         try:
-            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-            page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
-            yield Paper(page, f"http://127.0.0.1:{port}", engine, settings, pile, steps)
+            context = browser.new_context(viewport={"width": 1280, "height": 900})
+            yield Paper(context.new_page(), f"http://127.0.0.1:{port}", engine, settings, pile, steps)
+            context.close()
         finally:
             server.terminate()
             engine.dispose()
@@ -496,6 +498,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--patients", type=int, default=30)
     parser.add_argument("--steps", type=int, default=60, help="of the training")
     parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="screenshots for docs/tour.md")
+    parser.add_argument("--pile", type=Path, metavar="FOLDER", help="simulated patients that are there already")
     parser.add_argument("--home", type=Path, metavar="FOLDER", help="where everything is kept (default a new folder)")
     return parser.parse_args()
 

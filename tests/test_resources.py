@@ -7,6 +7,7 @@ from ui import resources
 
 def test_the_collector_passes_over_what_was_loaded_before_the_first_visitor(monkeypatch, tmp_path):
     monkeypatch.setenv("LSS_MODELS", str(tmp_path / "no models"))
+    gc.collect()                                # what other tests left is no part of what is loaded
     before = len(gc.get_objects())
     try:
         resources.warm_up().join()

@@ -2,7 +2,6 @@
 
 import json
 
-import pytest
 from sqlmodel import func, select
 
 from benchmarks import whole_paper
@@ -12,14 +11,12 @@ from lss_core.study import people, results
 from lss_core.study.connection import reading
 from lss_core.study.database import Answer
 from lss_core.study.verification import check_records
-from tests.browser.conftest import CHROMIUM
 
 PATIENTS = 4
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed; set CHROMIUM to its path")
-def test_the_whole_paper_is_done_in_the_portal(models, tmp_path):
-    with whole_paper.started(tmp_path, patients=PATIENTS, steps=2) as paper:
+def test_the_whole_paper_is_done_in_the_portal(browser, models, tmp_path):
+    with whole_paper.started(tmp_path, browser, patients=PATIENTS, steps=2) as paper:
         for part in whole_paper.PARTS.values():
             part(paper)
     pi = people.local_account(paper.engine)

@@ -30,5 +30,5 @@ def test_the_whole_paper_is_done_in_the_portal(browser, models, tmp_path):
     with reading(paper.engine) as session:
         assert session.exec(select(func.count()).select_from(Answer)).one() == 3 * paper.control
     record = results.study_record(paper.engine, pi, paper.study_id)
-    assert set(record.tables.model["version"]) == {"v1", whole_paper.VERSION}
+    assert set(record.tables.model["version"]) == {"v1", "v2", whole_paper.VERSION}
     assert check_records(paper.engine) == []

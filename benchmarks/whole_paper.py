@@ -62,6 +62,7 @@ class Paper:
     settings: Settings
     pile: Path
     steps: int
+    kept: tuple[DiscLevel, ...] = tuple(DiscLevel)
     pictures: Path | None = None
     taken_s: dict[str, float] = field(default_factory=dict)
 
@@ -168,6 +169,9 @@ class Paper:
             expect(desk).not_to_have_attribute("data-scan", shown, timeout=SLOW_MS)
             expect(self.page.locator('.lssv[data-ready="true"]')).to_be_visible(timeout=SLOW_MS)
             shown = desk.get_attribute("data-scan") or ""
+            for level in set(DiscLevel) - set(self.kept):
+                self.press(f"No {level.value} in this scan")
+                expect(desk.get_by_role("button", name=f"No {level.value} in this scan")).to_be_disabled()
             self.press("Confirm the levels")
             self.see(f"{number + 1} of {total} scans confirmed")
 
@@ -300,6 +304,10 @@ class Paper:
 
     def evaluate(self) -> None:
         self.open_collection("Train")
+        self.page.get_by_role("combobox", name=re.compile("^Versions")).fill(VERSION, timeout=SLOW_MS)
+        self.page.keyboard.press("Enter")
+        self.settle()
+        self.page.keyboard.press("Tab")
         self.press("Evaluate on the control set")
         self.see("Evaluated. The figures are below", within_ms=WORK_MS)
         self.see("The last evaluation as text").scroll_into_view_if_needed()
@@ -408,6 +416,8 @@ class Paper:
         found: dict[tuple[int, DiscLevel], dict[Region, int]] = {}
         with (self.pile / "reference.csv").open(newline="") as rows:
             for row in csv.DictReader(rows):
+                if DiscLevel(row["level"]) not in self.kept:
+                    continue
                 place = found.setdefault((scan_of[row["patient"]], DiscLevel(row["level"])), {})
                 place[Region(row["region"])] = int(row["grade"])
         return found
@@ -469,8 +479,17 @@ PARTS: dict[str, Callable[[Paper], None]] = {
 
 
 @contextmanager
-def started(home: Path, browser: Browser, *, patients: int, steps: int, pile: Path | None = None) -> Iterator[Paper]:
-    """An installation of its own with its server, and a page of the browser in front of it."""
+def started(
+    home: Path, browser: Browser, *, patients: int, steps: int, kept: tuple[DiscLevel, ...] = tuple(DiscLevel),
+    pile: Path | None = None,
+) -> Iterator[Paper]:
+    """An installation of its own with its server, and a page of the browser in front of it.
+
+    Args:
+        steps: Of the training.
+        kept: The levels that become cases; of the others the person says that the scan does not show them.
+        pile: Simulated patients that are there already.
+    """
     models, port = home / "models", free_port()
     if not models.exists():
         shutil.copytree(MODELS, models)
@@ -486,7 +505,7 @@ def started(home: Path, browser: Browser, *, patients: int, steps: int, pile: Pa
     with launch(home / "log.txt", port=port, environment=environment) as server:
         try:
             context = browser.new_context(viewport={"width": 1280, "height": 900})
-            yield Paper(context.new_page(), f"http://127.0.0.1:{port}", engine, settings, pile, steps)
+            yield Paper(context.new_page(), f"http://127.0.0.1:{port}", engine, settings, pile, steps, kept)
             context.close()
         finally:
             server.terminate()

@@ -2,12 +2,14 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from lss_core.grading.pipeline import Grader
 from lss_core.simulation.narrowing import Family, trace_levels
+from lss_core.simulation.series import write_simulated
 from lss_core.training.imposed import (
     DOSES,
     SHAM_HU,
@@ -131,17 +133,20 @@ def test_a_patch_as_a_volume_keeps_its_pixels(scan):
     assert volume.shape == patch.planes.shape and volume.pixel_spacing_mm == patch.pixel_spacing_mm
 
 
+@pytest.fixture(scope="module")
+def outlined(tmp_path_factory) -> Path:
+    """A folder with one scan, whose outlines each test writes."""
+    return write_simulated(tmp_path_factory.mktemp("outlined"), patients=1, seed=3).parent
+
+
 @pytest.mark.parametrize(("change", "sentence"), [
     ({"slices": [{"sac": {"polygon": [[1, 2]]}}]}, "not usable"), ({"other": []}, "not usable"),
 ])
-def test_bad_outlines_are_refused_by_name(tmp_path, change, sentence):
-    from lss_core.simulation.series import write_simulated
-
-    write_simulated(tmp_path, patients=1, seed=3)
-    name = next(path.name for path in tmp_path.iterdir() if path.is_dir())
-    (tmp_path / f"{name}.json").write_text(json.dumps(change))
+def test_bad_outlines_are_refused_by_name(outlined, change, sentence):
+    name = next(path.name for path in outlined.iterdir() if path.is_dir())
+    (outlined / f"{name}.json").write_text(json.dumps(change))
     with pytest.raises(Refusal, match=sentence):
-        read_outlined_scans(tmp_path)
+        read_outlined_scans(outlined)
 
 
 def test_a_folder_without_outlines_is_refused(tmp_path):

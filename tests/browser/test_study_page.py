@@ -63,7 +63,6 @@ def test_the_pi_builds_a_study_of_simulated_cases_invites_three_readers_and_lock
     create(page, "Readers against model on simulated CT")
     page.get_by_role("button", name="Go to Cases").first.click()
     import_simulated(page, patients=1, kind="Test cases, counted")
-    import_simulated(page, patients=1, kind="Training cases, with feedback")
     write_instructions(page)
     for email in READERS:
         invite(page, email)
@@ -73,7 +72,7 @@ def test_the_pi_builds_a_study_of_simulated_cases_invites_three_readers_and_lock
     (study,) = studies.my_studies(engine, actor)
     protocol, version = studies.protocol_of(engine, actor, study.study_id)
     assert (study.state, study.is_demo, study.readers) == (StudyState.OPEN, True, 3)
-    assert (study.test_cases, study.training_cases) == (5, 5)
+    assert (study.test_cases, study.training_cases) == (5, 0)
     assert protocol.instructions == "Grade what you see."
     assert all(row.versions == {"v1", "v2"} for row in cases.cases_of(engine, actor, study.study_id))
     expect(page.get_by_text(version.sha256).first).to_be_visible(timeout=SLOW_MS)

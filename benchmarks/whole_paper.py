@@ -40,7 +40,7 @@ from lss_core.study.connection import open_database, reading
 from lss_core.study.database import Account, ReadingItem
 from lss_core.study.reading import current_case
 from lss_core.vocabulary import DiscLevel, Region
-from tests.browser.conftest import CHROMIUM, FLAGS, free_port, launch
+from tests.browser.conftest import CHROMIUM, FLAGS, choose_tab, free_port, launch, settle
 
 SLOW_MS, WORK_MS = 60_000, 1_800_000
 ANNOTATORS = ("surgeon-a@example.org", "surgeon-b@example.org", "surgeon-c@example.org")
@@ -74,14 +74,10 @@ class Paper:
 
     def settle(self) -> None:
         """Wait until the server has answered: what is typed into a page that is being made may be lost."""
-        app = self.page.get_by_test_id("stApp")
-        expect(app).to_have_attribute("data-test-script-state", "notRunning", timeout=SLOW_MS)
-        expect(self.page.get_by_test_id("stSkeleton")).to_have_count(0, timeout=SLOW_MS)
+        settle(self.page)
 
     def tab(self, name: str) -> None:
-        self.page.get_by_role("tab", name=name, exact=True).click(timeout=SLOW_MS)
-        expect(self.page.get_by_role("tab", name=name, exact=True)).to_have_attribute("aria-selected", "true")
-        self.settle()
+        choose_tab(self.page, name)
 
     def press(self, name: str | re.Pattern[str]) -> None:
         self.page.get_by_role("button", name=name).filter(visible=True).first.click(timeout=SLOW_MS)

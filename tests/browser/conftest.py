@@ -13,14 +13,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from lss_core.grading.pipeline import MODELS
 
 ROOT = Path(__file__).resolve().parents[2]
 REAL_CT = ROOT.parent / "shared" / "real_ct"
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-START_S = 180
+START_S, SLOW_MS = 180, 180_000
 expect.set_options(timeout=60_000)              # ms; a busy machine is no failure
 # Without the background flags Chromium asks its maker's servers, which a closed network refuses.
 FLAGS = [
@@ -73,6 +73,27 @@ def _wait_until_healthy(address: str, server: subprocess.Popen, log: Path) -> No
             time.sleep(0.2)
     server.kill()
     raise AssertionError(f"The server did not start: {log.read_text()}")
+
+
+def settle(page: Page) -> None:
+    """Wait until the server has answered: what is typed into a page that is being made may be lost."""
+    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning", timeout=SLOW_MS)
+    expect(page.get_by_test_id("stSkeleton")).to_have_count(0, timeout=SLOW_MS)
+
+
+def choose_tab(page: Page, tab: str | Locator) -> None:
+    """Click a tab until it is chosen: a click while the page has lost its server, or is made anew, goes nowhere."""
+    chosen = page.get_by_role("tab", name=tab, exact=True) if isinstance(tab, str) else tab
+    end_s = time.monotonic() + SLOW_MS / 1000
+    while True:
+        chosen.click(timeout=SLOW_MS)
+        try:
+            expect(chosen).to_have_attribute("aria-selected", "true", timeout=5000)
+            break
+        except AssertionError:
+            if time.monotonic() > end_s:
+                raise
+    settle(page)
 
 
 @pytest.fixture(scope="session")

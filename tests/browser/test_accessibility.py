@@ -18,7 +18,7 @@ from lss_core.study import acting, desks, lifecycle, people
 from lss_core.study.actors import Actor
 from lss_core.study.connection import open_database
 from lss_core.study.protocol import Design, Protocol, Revisit
-from tests.browser.conftest import started_server
+from tests.browser.conftest import choose_tab, settle, started_server
 from tests.curated import curated
 from tests.planted import read_session
 from tests.reading_room import QUICK, Room, aided, make_room, person
@@ -50,7 +50,7 @@ class Studio:
         page = self._profile(actor).new_page()
         page.goto(f"{self.address}{path}")
         expect(page.get_by_role("note", name="Research use")).to_be_visible(timeout=SLOW_MS)
-        settle(page)
+        at_rest(page)
         return page
 
     def _profile(self, actor: Actor | None) -> BrowserContext:
@@ -87,10 +87,9 @@ def studio(browser, tmp_path_factory) -> Iterator[Studio]:
     engine.dispose()
 
 
-def settle(page: Page) -> None:
+def at_rest(page: Page) -> None:
     """Wait until the page has run and nothing is faded: contrast is measured as it then stays."""
-    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning", timeout=SLOW_MS)
-    expect(page.get_by_test_id("stSkeleton")).to_have_count(0, timeout=SLOW_MS)
+    settle(page)
     page.wait_for_timeout(400)
 
 
@@ -99,7 +98,7 @@ def unfold(page: Page) -> None:
     folded = page.locator("details:not([open]) > summary").filter(visible=True)
     while folded.count():
         folded.first.click()
-        settle(page)
+        at_rest(page)
 
 
 def violations(page: Page, where: str = "", *, within: str = "html") -> list[str]:
@@ -118,9 +117,8 @@ def tabs_of(page: Page, *, only: tuple[str, ...] = ()) -> list[str]:
         name = tab.inner_text()
         if only and name not in only:
             continue
-        tab.click()
-        expect(tab).to_have_attribute("aria-selected", "true")
-        settle(page)
+        choose_tab(page, tab)
+        at_rest(page)
         expect(page.get_by_role("tabpanel").filter(visible=True).first).not_to_be_empty(timeout=SLOW_MS)
         unfold(page)
         found += violations(page, name)
@@ -143,7 +141,7 @@ def test_the_page_has_no_violation(studio, path):
     unfold(page)
     found = violations(page, "wide")
     page.set_viewport_size(NARROW)
-    settle(page)
+    at_rest(page)
     expect_none(found + violations(page, "narrow"))
 
 
@@ -153,10 +151,10 @@ def test_the_way_to_sign_in_has_no_violation(browser, tmp_path):
         try:
             page.goto(f"{address}/study")
             expect(page.get_by_role("button", name="Sign in")).to_be_visible(timeout=SLOW_MS)
-            settle(page)
+            at_rest(page)
             found = violations(page, "wide")
             page.set_viewport_size(NARROW)
-            settle(page)
+            at_rest(page)
             expect_none(found + violations(page, "narrow"))
         finally:
             page.close()
@@ -172,7 +170,7 @@ def test_a_graded_case_has_no_violation(studio, models):
     expect(page.get_by_role("button", name=re.compile("grade [0-3], .*probability")).first).to_be_visible(
         timeout=SLOW_MS)
     expect(page.locator('.lssv[data-ready="true"]')).to_be_visible(timeout=SLOW_MS)
-    settle(page)
+    at_rest(page)
     expect_none(violations(page))
 
 
@@ -180,10 +178,10 @@ def test_a_draft_has_no_violation_in_any_tab(studio):
     draft = made_up_study(str(studio.engine.url), studio.images)
     page = studio.open(f"/study?study={draft.token}")
     found = tabs_of(page)
-    page.get_by_role("tab", name="Overview").click()
+    choose_tab(page, "Overview")
     page.get_by_role("button", name="Lock the protocol …").click(timeout=SLOW_MS)
     expect(page.get_by_role("dialog")).to_be_visible(timeout=SLOW_MS)
-    settle(page)
+    at_rest(page)
     expect_none(found + violations(page, "before the lock", within='[role="dialog"]'))
 
 
@@ -282,12 +280,12 @@ def test_a_break_and_the_earlier_cases_have_no_violation(studio):
     page = open_case(studio, studio.room(replace(QUICK, revisit=Revisit.UNTIL_SIGNED)))
     page.get_by_role("button", name="Break").click()
     expect(page.get_by_role("button", name="Go on")).to_be_visible(timeout=SLOW_MS)
-    settle(page)
+    at_rest(page)
     found = violations(page, "break")
     page.get_by_role("button", name="Go on").click()
     page.get_by_role("button", name="Earlier cases").click(timeout=SLOW_MS)
     expect(page.get_by_role("button", name="Go on where I was")).to_be_visible(timeout=SLOW_MS)
-    settle(page)
+    at_rest(page)
     expect_none(found + violations(page, "earlier cases"))
 
 

@@ -16,7 +16,7 @@ from lss_core.curation.regions import BoxOrigin
 from lss_core.study import acting
 from lss_core.study.actors import Actor
 from lss_core.vocabulary import Box, DiscLevel, Region
-from tests.browser.conftest import started_server
+from tests.browser.conftest import choose_tab, settle, started_server
 from tests.curated import BOXES, PLANTED_NAME, PLANTED_PATIENT, PLANTED_SITE, Curated, curated
 from ui.access import SESSION_COOKIE
 
@@ -71,11 +71,6 @@ def stage_of(page: Page):
     stage = page.locator(".lssv-stage")
     stage.focus()
     return stage
-
-
-def settle(page: Page) -> None:
-    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning", timeout=SLOW_MS)
-    expect(page.get_by_test_id("stSkeleton")).to_have_count(0, timeout=SLOW_MS)
 
 
 def press(page: Page, *keys: str) -> None:
@@ -216,7 +211,5 @@ def test_every_tab_of_the_collection_fits_into_the_window(made, seen_by, width):
     page = seen_by(made.pi, "Overview", width=width)
     expect(page.get_by_role("heading", name="Made-up collection")).to_be_visible(timeout=SLOW_MS)
     for tab in page.get_by_role("tablist").first.get_by_role("tab").all():
-        tab.click()
-        expect(tab).to_have_attribute("aria-selected", "true")
-        settle(page)
+        choose_tab(page, tab)
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), tab.inner_text()

@@ -18,7 +18,7 @@ from lss_core.study.clock import utc_now
 from lss_core.study.connection import open_database
 from lss_core.study.protocol import AnalysisPlan
 from lss_core.vocabulary import Grade
-from tests.browser.conftest import started_server
+from tests.browser.conftest import choose_tab, started_server
 from tests.people_cases import audit_lines
 from tests.planted import read_session
 from tests.reading_room import QUICK, Room, make_room, person
@@ -72,8 +72,7 @@ def saved(page: Page, label: str) -> tuple[str, bytes]:
 
 
 def go_to(page: Page, tab: str) -> None:
-    page.get_by_role("tab", name=tab, exact=True).click(timeout=SLOW_MS)
-    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning", timeout=SLOW_MS)
+    choose_tab(page, tab)
 
 
 def drawn(page: Page) -> None:

@@ -13,7 +13,7 @@ from lss_core.curation import labels, split
 from lss_core.study import acting
 from lss_core.study.actors import Actor
 from lss_core.study.connection import open_database
-from tests.browser.conftest import started_server
+from tests.browser.conftest import choose_tab, settle, started_server
 from tests.curated import PLANTED_NAME, PLANTED_PATIENT, PLANTED_SITE, Curated, curated, graded, name_plan
 from ui.access import SESSION_COOKIE
 
@@ -65,12 +65,6 @@ def studio(browser, tmp_path_factory) -> Iterator[Studio]:
         yield made_studio
         for context in made_studio.profiles.values():
             context.close()
-
-
-def settle(page: Page) -> None:
-    """Wait until the server has answered."""
-    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning", timeout=SLOW_MS)
-    expect(page.get_by_test_id("stSkeleton")).to_have_count(0, timeout=SLOW_MS)
 
 
 def wait_for_case(page: Page, number: int) -> None:
@@ -132,8 +126,7 @@ def test_two_label_by_keyboard_a_third_decides_and_the_pi_locks_reference_and_sp
     sign(page, "Lock the split …", "The split is locked. SHA-256")
     assert split.split_of(studio.engine, made.pi, made.collection_id) is not None
     for tab in ("Plan", "Labels", "Agreement", "Adjudicate", "Reference", "Split", "Train", "Hand over"):
-        page.get_by_role("tab", name=tab, exact=True).click()
-        settle(page)
+        choose_tab(page, tab)
         page.set_viewport_size({"width": 800, "height": 900})
         assert fits(page), tab
 

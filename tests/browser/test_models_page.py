@@ -12,7 +12,7 @@ from lss_core.grading.checkpoint import record_metrics
 from lss_core.registry import default_model, read_log
 from lss_core.settings import Settings
 from lss_core.vocabulary import RESEARCH_USE
-from tests.browser.conftest import started_server
+from tests.browser.conftest import choose_tab, started_server
 from tests.model_folders import (
     CALIBRATION,
     add_shared_networks,
@@ -64,12 +64,12 @@ def test_versions_stand_side_by_side_with_figures_that_say_on_what_they_were_mea
     expect(cards.get_by_text("v3.safetensors is not the one on its card")).to_be_visible()
     assert fits(page)
     for tab in ("Accuracy", "Calibration", "Measurement", "Comparison", "Failures"):
-        page.get_by_role("tab", name=tab).click()
+        choose_tab(page, tab)
         panel = page.get_by_role("tabpanel").filter(visible=True)
         expect(panel.get_by_text("Numbers drawn at random for tests").first).to_be_visible(timeout=SLOW_MS)
         expect(panel.get_by_text("these figures say nothing about patients").first).to_be_visible()
         assert fits(page), tab
-    page.get_by_role("tab", name="Accuracy").click()
+    choose_tab(page, "Accuracy")
     charts = page.get_by_role("tabpanel").filter(visible=True).locator(".js-plotly-plot").filter(visible=True)
     expect(charts).to_have_count(4, timeout=SLOW_MS)
     left, right = (charts.nth(place).bounding_box() for place in (0, 1))
@@ -93,7 +93,7 @@ def test_the_default_is_changed_by_keyboard_after_a_confirmation(open_page, stud
     expect(page.get_by_text("v2 is the default now; it was v1.")).to_be_visible(timeout=SLOW_MS)
     assert default_model(settings).version == "v2"
     (change,) = read_log(settings.data).changes
-    page.get_by_role("tab", name="History").click()
+    choose_tab(page, "History")
     expect(page.get_by_role("region", name="Changes of the default").get_by_text("local user")).to_be_visible()
     assert (change.before, change.after) == ("v1", "v2")
 

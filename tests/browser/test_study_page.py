@@ -10,7 +10,7 @@ from lss_core.settings import Settings
 from lss_core.study import cases, people, studies
 from lss_core.study.connection import open_database
 from lss_core.study.database import StudyState
-from tests.browser.conftest import started_server
+from tests.browser.conftest import choose_tab, settle, started_server
 from tests.model_folders import CALIBRATION, add_shared_networks, add_version
 from tests.studies import made_up_study
 
@@ -49,9 +49,7 @@ def fits(page: Page) -> bool:
 
 
 def go_to(page: Page, tab: str) -> None:
-    page.get_by_role("tab", name=tab, exact=True).click()
-    expect(page.get_by_role("tab", name=tab, exact=True)).to_have_attribute("aria-selected", "true")
-    settle(page)
+    choose_tab(page, tab)
 
 
 def show(page: Page, text: str, *, within_ms: int = SLOW_MS) -> None:
@@ -78,12 +76,6 @@ def test_the_pi_builds_a_study_of_simulated_cases_invites_three_readers_and_lock
     expect(page.get_by_text(version.sha256).first).to_be_visible(timeout=SLOW_MS)
     page.reload()
     show(page, "The protocol is locked and readers can read.")
-
-
-def settle(page: Page) -> None:
-    """Wait until the server has answered: what is typed into a page that is being made may be lost."""
-    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning", timeout=SLOW_MS)
-    expect(page.get_by_test_id("stSkeleton")).to_have_count(0, timeout=SLOW_MS)
 
 
 def create(page: Page, title: str) -> None:
@@ -164,7 +156,7 @@ def test_every_tab_fits_into_the_window_and_is_kept_by_a_reload(open_page, studi
     page = open_page(f"/study?study={draft}", address=studio, width=width)
     expect(page.get_by_role("heading", name="Made-up study")).to_be_visible(timeout=SLOW_MS)
     for tab in TABS:
-        page.get_by_role("tab", name=tab, exact=True).click()
+        choose_tab(page, tab)
         panel = page.get_by_role("tabpanel").filter(visible=True).first
         expect(panel).not_to_be_empty(timeout=SLOW_MS)
         expect(page.get_by_test_id("stSkeleton")).to_have_count(0, timeout=SLOW_MS)

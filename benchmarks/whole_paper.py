@@ -300,7 +300,8 @@ class Paper:
 
     def evaluate(self) -> None:
         self.open_collection("Train")
-        self.page.get_by_role("combobox", name=re.compile("^Versions")).fill(VERSION, timeout=SLOW_MS)
+        self.see(VERSION)                       # the version trained here is proposed
+        self.page.get_by_role("combobox", name=re.compile("^Versions|" + VERSION)).fill("v1", timeout=SLOW_MS)
         self.page.keyboard.press("Enter")
         self.settle()
         self.page.keyboard.press("Tab")

@@ -89,6 +89,19 @@ def list_versions(models: Path) -> tuple[ModelVersion, ...]:
     return tuple(version for version in versions if version.card is None or version.card.network == "classifier")
 
 
+def list_detectors(models: Path) -> tuple[str, ...]:
+    """Names of the usable region detectors in a folder, which a classifier may grade with; the shared one first."""
+    own = []
+    for path in sorted(models.glob("*.json"), key=lambda path: _natural(path.stem)):
+        try:
+            _, card = load_checkpoint(models, path.stem, kind="detector", build=build_detector)
+        except Refusal:
+            continue                            # another network, or a damaged one, which cannot grade
+        if card.name != SHARED_DETECTOR:
+            own.append(card.name)
+    return SHARED_DETECTOR, *own
+
+
 def read_version(models: Path, name: str) -> ModelVersion:
     """The card of one version, and whether its files are whole and fit this software."""
     try:

@@ -15,6 +15,7 @@ from PIL import Image
 
 from lss_core.grading.checkpoint import Card, save_checkpoint
 from lss_core.grading.classifier import GRADABLE, Classifier, ClassifierConfig
+from lss_core.grading.detector import Detector, DetectorConfig
 from lss_core.grading.doubt import KINDS, grade_set
 from lss_core.settings import Settings
 from lss_core.training.evaluation import evaluation_as_json
@@ -68,6 +69,17 @@ def add_shared_networks(folder: Path) -> None:
     for name in ("detector", "levels"):
         for ending in ("json", "safetensors"):
             shutil.copy(SHIPPED / f"{name}.{ending}", folder)
+
+
+def add_detector(folder: Path, name: str) -> Card:
+    """Save an untrained region detector."""
+    torch.manual_seed(0)
+    configuration = DetectorConfig(width=8)
+    return save_checkpoint(
+        folder, Detector(configuration), name=name, kind="detector", configuration=configuration,
+        training={"name": name, "data": None, "seed": 0, "steps": 0}, data="not trained: made for tests",
+        metrics={}, created="2026-01-01",
+    )
 
 
 def damage(folder: Path, name: str) -> None:

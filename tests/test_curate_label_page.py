@@ -3,8 +3,9 @@
 import json
 import logging
 import re
+import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from starlette.testclient import TestClient
 from streamlit.runtime.context import ContextProxy, StreamlitCookies, StreamlitHeaders
 from streamlit.testing.v1 import AppTest
 
+from lss_core import training_runs
 from lss_core.curation import adjudication, collections, labels, reference, split
 from lss_core.curation import plan as plans
 from lss_core.curation.labels import LabelTask
@@ -20,6 +22,9 @@ from lss_core.study import acting, people, studies
 from lss_core.study.actors import Actor
 from lss_core.study.connection import open_database
 from lss_core.study.entry import Entry, RegionEntry
+from lss_core.training import run_folder
+from lss_core.training.run_folder import RunState
+from lss_core.training.run_process import carry_out
 from lss_core.vocabulary import Region
 from tests.curated import (
     PLANTED_NAME,
@@ -33,6 +38,8 @@ from tests.curated import (
     label_all,
     name_plan,
 )
+from tests.model_folders import add_detector
+from tests.trainable import add_base, write_configuration
 from ui.access import SESSION_COOKIE
 from ui.curate import label_routes
 
@@ -389,6 +396,55 @@ def divided(locked) -> Curated:
 
 def test_a_training_without_installed_models_is_refused_in_a_sentence(divided):
     assert "install the shipped models" in page(divided, "Train").error[0].value
+
+
+@pytest.fixture
+def launched(divided, monkeypatch, tmp_path) -> Iterator[list[tuple[Path, str]]]:
+    """A version to go on from, and a configuration of a few steps; the runs whose process would have been started."""
+    models, folder, runs = tmp_path / "models", tmp_path / "configurations", []
+    models.mkdir()
+    folder.mkdir()
+    write_configuration(folder / "fine-tune.json", start=add_base(models))
+    monkeypatch.setattr(training_runs, "CONFIGURATIONS", folder)
+    monkeypatch.setattr(run_folder, "launch", lambda *run: runs.append(run))
+    monkeypatch.setattr("lss_core.training.train.VALIDATION_SAMPLES", 4)
+    monkeypatch.setattr("lss_core.training.calibrate.PATCHES", 6)
+    before = signal.getsignal(signal.SIGTERM)
+    yield runs
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_a_training_is_started_stopped_taken_up_again_and_ends_as_the_version_to_evaluate(divided, launched):
+    app = page(divided, "Train")
+    assert "No training yet." in said(app) and widget(app.multiselect, "Versions").value == []
+    assert not [each for each in app.selectbox if each.key == "train-detector"], "there is only the shared one"
+    press(app, "Evaluate on the control set")
+    assert "No version is chosen" in app.error[0].value
+    press(app, "Start the training")
+    assert "A new version needs a name" in app.error[0].value
+    widget(app.text_input, "train-name").set_value("ours")
+    press(app, "Start the training")
+    wait_for(lambda: launched)
+    app = page(divided, "Train")
+    assert "waits for the training before it" in said(app)
+    press(app, "Stop")
+    assert "stopped; it can go on where it was" in said(app)
+    press(app, "Go on")
+    assert len(launched) == 2
+    assert carry_out(*launched[-1]) is RunState.DONE
+    app = page(divided, "Train")
+    assert "done; the version is among the models" in said(app)
+    assert widget(app.multiselect, "Versions").value == ["ours"]
+
+
+def test_a_detector_of_own_boxes_is_offered_to_the_next_classifier(divided, launched, tmp_path):
+    add_detector(tmp_path / "models", "ours-detector")
+    app = page(divided, "Train")
+    widget(app.selectbox, "train-detector").set_value("ours-detector")
+    widget(app.text_input, "train-name").set_value("ours")
+    press(app, "Start the training")
+    wait_for(lambda: launched)
+    assert run_folder.read_asked(*launched[0]).detector == "ours-detector"
 
 
 def test_the_control_set_is_handed_over_to_a_draft_study_that_the_pi_opens(divided):

@@ -173,9 +173,11 @@ def test_a_detector_learned_from_own_boxes_grades_with_the_version_that_names_it
     models = ModelFolder(("base", "ours"), settings.models)
     assert models.header("base", "").model_sha256 != models.header("ours", "").model_sha256
     assert [version.name for version in registry.list_versions(settings.models)] == ["base", "ours"]
+    assert registry.list_detectors(settings.models) == ("detector", "finder")
     (settings.models / "finder.safetensors").unlink()
     usable = {version.name: version.usable for version in registry.list_versions(settings.models)}
     assert usable == {"base": True, "ours": False}
+    assert registry.list_detectors(settings.models) == ("detector",)
 
 
 def test_one_run_trains_at_a_time_and_a_waiting_one_can_be_stopped(settings, wanted):

@@ -67,6 +67,17 @@ def _versions(models: Path, files: Stamp) -> tuple[ModelVersion, ...]:
     return registry.list_versions(models)
 
 
+def detectors() -> tuple[str, ...]:
+    """Every usable region detector on disk, the shared one first; looked at again whenever a file changes."""
+    models = Settings.from_environment().models
+    return _detectors(models, registry.files_stamp(models))
+
+
+@st.cache_resource(show_spinner=False, max_entries=2)
+def _detectors(models: Path, files: Stamp) -> tuple[str, ...]:
+    return registry.list_detectors(models)
+
+
 def refused_shared_networks() -> tuple[str, ...]:
     """A sentence for each network that all versions need and that cannot be loaded."""
     models = Settings.from_environment().models

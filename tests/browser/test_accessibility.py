@@ -19,7 +19,7 @@ from lss_core.study.actors import Actor
 from lss_core.study.connection import open_database
 from lss_core.study.protocol import Design, Protocol, Revisit
 from tests.browser.conftest import choose_tab, settle, started_server
-from tests.curated import curated
+from tests.curated import curated, locked_split, name_plan
 from tests.planted import read_session
 from tests.reading_room import QUICK, Room, aided, make_room, person
 from tests.sign_in_server import installation
@@ -216,6 +216,19 @@ def test_a_collection_has_no_violation_in_any_tab_and_where_levels_are_marked_an
     unfold(page)
     page.get_by_role("button", name="Accept all").click()
     expect_none(found + violations(page, "regions"))
+
+
+def test_labelling_and_what_follows_it_have_no_violation(studio):
+    made = curated(str(studio.engine.url), studio.images, patients=6, local=True)
+    locked_split(made)
+    found = tabs_of(studio.open(f"/curate?collection={made.token}"),
+                    only=("Plan", "Agreement", "Adjudicate", "Reference", "Split", "Train", "Hand over"))
+    begun = curated(str(studio.engine.url), studio.images, patients=2, local=True)
+    name_plan(begun)
+    desk = studio.open(f"/curate?collection={begun.token}&curate-tab=Labels", begun.first)
+    expect(desk.locator('.lssv[data-ready="true"]')).to_be_visible(timeout=SLOW_MS)
+    unfold(desk)
+    expect_none(found + violations(desk, "labels"))
 
 
 def test_what_comes_before_the_first_case_has_no_violation(studio):

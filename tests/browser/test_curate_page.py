@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -11,13 +12,14 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from lss_core.curation import regions
+from lss_core.curation import regions, scans
 from lss_core.curation.regions import BoxOrigin
 from lss_core.study import acting
 from lss_core.study.actors import Actor
 from lss_core.vocabulary import Box, DiscLevel, Region
 from tests.browser.conftest import choose_tab, settle, started_server
 from tests.curated import BOXES, PLANTED_NAME, PLANTED_PATIENT, PLANTED_SITE, Curated, curated
+from tests.scans import write_series
 from ui.access import SESSION_COOKIE
 
 SLOW_MS = 120_000
@@ -204,6 +206,26 @@ def test_an_annotator_gets_no_patient_site_or_file_and_nobody_else_gets_the_pixe
     assert open_page("/about", address=studio.address).context.request.get(address).status == 404, "another browser"
     with pytest.raises(urllib.error.HTTPError, match="404"):
         urllib.request.urlopen(address)
+
+
+def test_zip_files_are_uploaded_and_imported_and_nothing_of_the_upload_is_left(studio, seen_by, tmp_path):
+    of = curated(studio.url, studio.images, patients=0, local=True)
+    archives = []
+    for number in (1, 2):
+        folder = tmp_path / f"{PLANTED_NAME}-{number}"
+        folder.mkdir()
+        write_series(folder, series_uid=f"1.2.826.0.1.3680043.8.498.77{number}")
+        archives.append(shutil.make_archive(str(folder), "zip", folder))
+    page = seen_by(of.pi, "Import", of=of)
+    page.locator('input[type="file"]').first.set_input_files(archives, timeout=SLOW_MS)
+    press_upload = page.get_by_role("button", name="Import the upload")
+    expect(press_upload).to_be_enabled(timeout=SLOW_MS)
+    press_upload.click()
+    expect(page.get_by_text("2 scans added, 0 known already, 0 refused")).to_be_visible(timeout=SLOW_MS)
+    rows = scans.scans_of(of.engine, of.pi, of.collection_id)
+    assert len({row.scan_id for row in rows}) == 2
+    data = Path(studio.images).parent
+    assert not [path for path in data.rglob("*") if path.suffix in (".zip", ".dcm")]
 
 
 @pytest.mark.parametrize("width", [1280, 800])

@@ -11,6 +11,7 @@ from lss_core.curated_parts import write_parts
 from lss_core.curation import split
 from lss_core.curation.parts import Part
 from lss_core.curation.split import SplitVersion
+from lss_core.grading.pipeline import SHARED_DETECTOR
 from lss_core.permissions import Permission
 from lss_core.settings import Settings
 from lss_core.training_runs import NewRun, configurations, default_configuration
@@ -65,6 +66,13 @@ def _ask(opened: OpenCollection, locked: SplitVersion) -> None:
                                   key="train-name")
         steps = steps_at.number_input("Steps (empty: as the configuration says)", 1, 1_000_000, None, 1,
                                       key="train-steps")
+        detector = SHARED_DETECTOR
+        if network == "classifier" and len(detectors := resources.detectors()) > 1:
+            detector = st.selectbox(
+                "Detector that grades with the new version", detectors, key="train-detector",
+                format_func=lambda name: "the shared one" if name == SHARED_DETECTOR else name,
+                help="A detector that was trained here on your boxes, or the one that all versions share.",
+            )
         checked = st.checkbox(
             f"Check on the validation set ({counted(validation.patients, 'patient')})", value=validation.patients > 0,
             disabled=validation.patients == 0, key="train-validation",
@@ -75,11 +83,13 @@ def _ask(opened: OpenCollection, locked: SplitVersion) -> None:
         if not name.strip():
             raise Refusal("A new version needs a name; write one.")
         _start(opened, network=network, configuration=configuration, name=name.strip(),
-               steps=None if steps is None else int(steps), checked=checked)
+               steps=None if steps is None else int(steps), detector="" if detector == SHARED_DETECTOR else detector,
+               checked=checked)
 
 
 def _start(
-    opened: OpenCollection, *, network: str, configuration: str, name: str, steps: int | None, checked: bool
+    opened: OpenCollection, *, network: str, configuration: str, name: str, steps: int | None, detector: str,
+    checked: bool,
 ) -> None:
     """Write what is not written yet, and then begin."""
     store, settings = resources.scans(), Settings.from_environment()
@@ -89,7 +99,7 @@ def _start(
         written = write_parts(opened.engine, store, opened.actor, opened.collection_id, settings, parts,
                               progress=jobs.stoppable(progress, stop))
         wanted = NewRun(name=name, data=written[Part.TRAINING], validation=written.get(Part.VALIDATION),
-                        network=network, configuration=configuration, steps=steps)
+                        network=network, configuration=configuration, steps=steps, detector=detector)
         training_runs.start(opened.engine, opened.actor, opened.collection_id, settings, wanted)
         return (f"The training of {name} is started; it is in the list below.",)
 

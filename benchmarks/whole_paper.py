@@ -1,6 +1,6 @@
 """The whole study in one browser: scans in, labels, a model trained, readers against it, the dashboard.
 
-    python -m benchmarks.whole_paper [--patients N] [--pictures FOLDER] [--home FOLDER]
+    python -m benchmarks.whole_paper [--patients N] [--pictures FOLDER] [--home FOLDER [--go-on PART]]
 
 Starts the server over an installation of its own, writes N simulated patients as DICOM into a folder of that server,
 and does everything else as people do it: in Chromium, by mouse and keyboard. Prints how long each part took. Patients,
@@ -24,10 +24,11 @@ from functools import cached_property
 from pathlib import Path
 
 from playwright.sync_api import Browser, Locator, Page, TimeoutError, expect, sync_playwright
+from pydicom import dcmread
 from sqlalchemy import Engine
 from sqlmodel import select
 
-from lss_core.curation import adjudication, collections, labels, scans
+from lss_core.curation import adjudication, collections, labels, levels, scans
 from lss_core.curation.scans import CuratedScanRow
 from lss_core.grading.pipeline import MODELS
 from lss_core.imaging.pseudonyms import SiteKeys
@@ -50,6 +51,7 @@ READERS = {
 LOCAL = "local user"
 TITLE, STUDY, VERSION = "Lumbar CT of two surgeons", "Readers against the model", "own-1"
 SEED = 7
+NEAR = 2                                # slices by which a proposed level may be off
 
 
 @dataclass
@@ -65,6 +67,7 @@ class Paper:
     kept: tuple[DiscLevel, ...] = tuple(DiscLevel)
     pictures: Path | None = None
     taken_s: dict[str, float] = field(default_factory=dict)
+    by_hand: int = 0                    # levels that the software had not found, or elsewhere
 
     # What any page needs
 
@@ -154,7 +157,7 @@ class Paper:
         self.picture("import")
 
     def confirm_levels(self) -> None:
-        """Look at the software's proposals, and confirm scan after scan."""
+        """Look at the software's proposals, put right by hand what they miss, and confirm scan after scan."""
         self.tab("Levels")
         self.press("Propose levels and regions")
         self.see(re.compile(r"scans? looked at"), within_ms=WORK_MS)
@@ -168,8 +171,29 @@ class Paper:
             for level in set(DiscLevel) - set(self.kept):
                 self.press(f"No {level.value} in this scan")
                 expect(desk.get_by_role("button", name=f"No {level.value} in this scan")).to_be_disabled()
+            self.place_by_hand(int(shown.rpartition("-")[2]))
             self.press("Confirm the levels")
             self.see(f"{number + 1} of {total} scans confirmed")
+
+    def place_by_hand(self, scan_id: int) -> None:
+        """By keyboard: each level that is not where the disc is."""
+        cases_now = levels.cases_of(self.engine, people.local_account(self.engine), self.collection_id)
+        marked = {case.level: case.slice_index for case in cases_now if case.scan_id == scan_id}
+        for key, level in enumerate(DiscLevel, start=1):
+            wanted = self.slices.get((scan_id, level))
+            if wanted is None or abs(marked.get(level, -NEAR - 1) - wanted) <= NEAR:
+                continue
+            self.page.locator(".lssv-stage").focus()
+            self.page.keyboard.press("Home")
+            for step in ["PageUp"] * (wanted // 5) + ["ArrowUp"] * (wanted % 5):
+                self.page.keyboard.press(step)
+            expect(self.page.locator(".lssv")).to_have_attribute("data-slice", str(wanted), timeout=SLOW_MS)
+            self.page.keyboard.press(str(key))
+            row = self.page.get_by_role("table", name="Levels of this scan").get_by_role("row", name=level.value)
+            expect(row).to_contain_text(f"slice {wanted + 1}", timeout=SLOW_MS)
+            expect(self.page.get_by_text("saving")).to_have_count(0, timeout=SLOW_MS)
+            self.by_hand += 1
+        self.settle()
 
     def draw_regions(self) -> None:
         """The first annotator takes over what is right and moves one box; the second draws a few cases too."""
@@ -408,16 +432,25 @@ class Paper:
     @cached_property
     def truth(self) -> dict[tuple[int, DiscLevel], dict[Region, int]]:
         """(scan, level) to the grade of each region, as the simulation measured it."""
+        found: dict[tuple[int, DiscLevel], dict[Region, int]] = {}
+        for place, row in self._reference:
+            found.setdefault(place, {})[Region(row["region"])] = int(row["grade"])
+        return found
+
+    @cached_property
+    def slices(self) -> dict[tuple[int, DiscLevel], int]:
+        """(scan, level) to the slice through its disc, counted from the feet."""
+        uids = {folder.name: _from_the_feet(folder) for folder in self.pile.iterdir() if folder.is_dir()}
+        return {place: uids[row["patient"]].index(row["sop_instance_uid"]) for place, row in self._reference}
+
+    @cached_property
+    def _reference(self) -> list[tuple[tuple[int, DiscLevel], dict[str, str]]]:
+        """The rows of the levels that are kept, each with its scan and level."""
         keys = SiteKeys.of(self.settings.data)
         scan_of = {look_up(self.engine, keys, row.patient)["patient id"]: row.scan_id for row in self.scans}
-        found: dict[tuple[int, DiscLevel], dict[Region, int]] = {}
         with (self.pile / "reference.csv").open(newline="") as rows:
-            for row in csv.DictReader(rows):
-                if DiscLevel(row["level"]) not in self.kept:
-                    continue
-                place = found.setdefault((scan_of[row["patient"]], DiscLevel(row["level"])), {})
-                place[Region(row["region"])] = int(row["grade"])
-        return found
+            return [((scan_of[row["patient"]], DiscLevel(row["level"])), row) for row in csv.DictReader(rows)
+                    if DiscLevel(row["level"]) in self.kept]
 
     @property
     def study_id(self) -> int:
@@ -452,6 +485,13 @@ class Paper:
             return actor_of(session, account.id or 0)
 
 
+def _from_the_feet(folder: Path) -> list[str]:
+    """The SOP instance UIDs of an axial series, from the lowest slice on."""
+    wanted = ("SOPInstanceUID", "ImagePositionPatient")
+    headers = [dcmread(path, stop_before_pixels=True, specific_tags=list(wanted)) for path in folder.iterdir()]
+    return [str(each.SOPInstanceUID) for each in sorted(headers, key=lambda each: float(each.ImagePositionPatient[2]))]
+
+
 def main() -> int:
     arguments = _arguments()
     home = arguments.home or Path(tempfile.mkdtemp(prefix="whole-paper-"))
@@ -459,10 +499,12 @@ def main() -> int:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         with started(home, browser, patients=arguments.patients, steps=arguments.steps, pile=arguments.pile) as made:
             made.pictures = arguments.pictures
-            for name, part in PARTS.items():
+            if arguments.go_on:
+                made.open_collection("Overview")
+            for name in list(PARTS)[list(PARTS).index(arguments.go_on or "collection"):]:
                 with made.part(name):
-                    part(made)
-    print(json.dumps(made.taken_s))
+                    PARTS[name](made)
+    print(json.dumps(made.taken_s), f"{made.by_hand} levels placed by hand")
     return 0
 
 
@@ -478,7 +520,7 @@ PARTS: dict[str, Callable[[Paper], None]] = {
 @contextmanager
 def started(
     home: Path, browser: Browser, *, patients: int, steps: int, kept: tuple[DiscLevel, ...] = tuple(DiscLevel),
-    pile: Path | None = None,
+    pile: Path | None = None, seed: int = SEED,
 ) -> Iterator[Paper]:
     """An installation of its own with its server, and a page of the browser in front of it.
 
@@ -486,13 +528,14 @@ def started(
         steps: Of the training.
         kept: The levels that become cases; of the others the person says that the scan does not show them.
         pile: Simulated patients that are there already.
+        seed: Of the patients, where they are not.
     """
     models, port = home / "models", free_port()
     if not models.exists():
         shutil.copytree(MODELS, models)
     if pile is None:
         pile = home / "pile"
-        write_simulated(pile, patients=patients, seed=SEED)
+        write_simulated(pile, patients=patients, seed=seed)
     environment = {
         "LSS_DATA": str(home / "data"), "DATABASE_URL": "", "LSS_IMAGES": "", "LSS_MODEL": "",
         "LSS_MODELS": str(models), "LSS_RUNS": str(home / "runs"), "LSS_IMPORT_FOLDER": str(pile),
@@ -516,6 +559,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="screenshots for docs/tour.md")
     parser.add_argument("--pile", type=Path, metavar="FOLDER", help="simulated patients that are there already")
     parser.add_argument("--home", type=Path, metavar="FOLDER", help="where everything is kept (default a new folder)")
+    parser.add_argument("--go-on", choices=list(PARTS), metavar="PART", help="in --home, where an earlier run stopped")
     return parser.parse_args()
 
 

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from lss_core.curation.scans import PossibleDuplicate
 from lss_core.imaging.dicom import SOME_LEVELS_MM
-from lss_core.vocabulary import Refusal
+from lss_core.vocabulary import Refusal, counted
 
 
 class Take(StrEnum):
@@ -58,12 +58,13 @@ class ImportSummary:
     def sentences(self) -> tuple[str, ...]:
         """The report in words."""
         said = [
-            f"{self.files} files of {self.studies} studies looked at: {self.added} scans added, {self.known} known "
-            f"already, {self.refused} refused, {self.not_taken} other series of the same studies not taken."
+            f"{counted(self.files, 'file')} of {counted(self.studies, 'study', 'studies')} looked at: "
+            f"{counted(self.added, 'scan')} added, {self.known} known already, {self.refused} refused, "
+            f"{self.not_taken} other series of the same studies not taken."
         ]
         said += [f"Refused ({each.number}): {each.what}" for each in self.reasons]
-        said += [f"Left out ({each.number} files): {each.what}." for each in self.left_out]
-        said += [f"Note on {each.number} scans: {each.what}" for each in self.notes]
+        said += [f"Left out ({counted(each.number, 'file')}): {each.what}." for each in self.left_out]
+        said += [f"Note on {counted(each.number, 'scan')}: {each.what}" for each in self.notes]
         said += [f"{each.first} and {each.second} may be one patient: {each.reason}." for each in self.duplicates]
         return (*said, "Stopped before the end; begin again to go on.") if self.stopped else tuple(said)
 
@@ -93,7 +94,7 @@ class Tally:
 
 def kind_of_note(note: str) -> str:
     """A note without its numbers, to count by."""
-    return " ".join("N" if any(letter.isdigit() for letter in word) else word for word in note.split())
+    return " ".join("…" if any(letter.isdigit() for letter in word) else word for word in note.split())
 
 
 def _counts(counter: Counter[str]) -> tuple[Count, ...]:

@@ -13,6 +13,7 @@ from lss_core.figures import BLUE, GREEN, ORANGE, WHITE_TO_BLUE, titled
 from lss_core.statistics.estimate import Estimate
 from lss_core.study.analysis_values import AgreementPanel, RegionKind, RepeatPanel, StudyAnalysis
 from lss_core.study_figures import ESTIMATE_HEAD, Line, StudyFigure, estimate_cells, forest
+from lss_core.vocabulary import counted
 
 MOST_PRINTED = 14               # raters up to which the cells hold their figures
 PAIR_HEAD = ("region", "arm", "first", "second", *ESTIMATE_HEAD)
@@ -66,7 +67,7 @@ def _groups(panel: AgreementPanel, analysis: StudyAnalysis) -> StudyFigure:
 
 
 def _patients(estimate: Estimate) -> str:
-    return f", {estimate.n} patients"
+    return f", {counted(estimate.n, 'patient')}"
 
 
 def repeat_figures(analysis: StudyAnalysis, region: RegionKind) -> Iterator[StudyFigure]:

@@ -145,3 +145,8 @@ def grade_of_measure(measure_name: str, value: float) -> Grade:
     if value > moderate or (measure_name == SAC_AREA and value == moderate):
         return Grade.MODERATE
     return Grade.SEVERE
+
+
+def counted(number: int, thing: str, plural: str = "") -> str:
+    """'1 reader', '3 readers'."""
+    return f"{number} {thing if number == 1 else plural or thing + 's'}"

@@ -103,4 +103,4 @@ def test_one_reader_and_one_case_are_analysed_with_a_reason_for_what_is_lacking(
     model[model["case"] == "1"].to_csv(files[2], index=False)
     assert run(files) == 0
     printed = capsys.readouterr().out
-    assert "1 reader, 1 cases (3 regions) of 1 patients" in printed and "Not estimable" in printed
+    assert "1 reader, 1 case (3 regions) of 1 patient" in printed and "Not estimable" in printed

@@ -227,7 +227,7 @@ def test_a_folder_of_the_server_is_imported_in_the_background_and_reported(made,
     widget(app.radio, "From").set_value("Folder on the server").run()
     widget(app.text_input, "curate-import-folder").set_value("march")
     app = finished(press(app, "Import the folder"), made)
-    assert "files of 1 studies looked at" in said(app).replace("\\", "")
+    assert "files of 1 study looked at" in said(app).replace("\\", "")
 
 
 def test_a_folder_outside_of_the_operators_is_refused(made, monkeypatch, tmp_path):

@@ -149,7 +149,7 @@ def test_the_command_line_fetches_and_logs_nothing_of_the_search(made, filled, t
     command = ["import", "--pacs", f"--collection={made.token}", "--patient-id", "MRN-2", "--from", "2021-01-01"]
     assert main(command) == 0
     said = capfd.readouterr()
-    assert "1 scans added" in said.out and "MRN-2" not in said.out + said.err + caplog.text
+    assert "1 scan added" in said.out and "MRN-2" not in said.out + said.err + caplog.text
 
 
 def test_without_an_address_there_is_no_pacs(monkeypatch, made, capsys):

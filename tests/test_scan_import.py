@@ -309,7 +309,7 @@ def test_no_secret_of_a_pile_with_one_in_every_attribute_gets_anywhere(database,
     command = ["import", str(pile), f"--collection={made.token}", "--site", "North"]   # a token may begin with -
     assert main([*command, "--deidentified", str(tmp_path / "out")]) == 0
     (row,), said = rows(made), capfd.readouterr()
-    assert len(refused(made)) == 3 and "1 scans added" in said.out
+    assert len(refused(made)) == 3 and "1 scan added" in said.out
     written = list(identifiers.files_below(tmp_path / "out", tmp_path / "images", tmp_path / "data"))
     assert len([path for path in written if path.suffix == ".dcm"]) == 3
     assert identifiers.leaking(written) == []

@@ -13,6 +13,7 @@ import streamlit as st
 from lss_core.grading.checkpoint import Card
 from lss_core.registry import ModelVersion
 from lss_core.settings import Settings
+from lss_core.vocabulary import counted
 from ui import model_charts
 from ui.evaluations import CAUTIONS, KINDS, SETS, evaluated_sets, measured, parts, printed
 from ui.tables import table
@@ -65,7 +66,7 @@ def _headline(version: ModelVersion, *, set_name: str, kind: str) -> str:
         return "not evaluated"
     return (
         f"accuracy {printed(part.accuracy)}<br>quadratic kappa {printed(part.quadratic_kappa)}<br>"
-        f"<small>{part.regions} regions ({part.missed} missed) of {part.patients} patients</small>"
+        f"<small>{part.regions} regions ({part.missed} missed) of {counted(part.patients, 'patient')}</small>"
     )
 
 

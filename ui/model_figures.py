@@ -9,7 +9,7 @@ import streamlit as st
 
 from lss_core.registry import ModelVersion
 from lss_core.training.evaluation import Evaluation, PairedTest, Performance
-from lss_core.vocabulary import unit_of
+from lss_core.vocabulary import counted, unit_of
 from ui import model_charts, model_failures, wording
 from ui.evaluations import CAUTIONS, KINDS, SETS, Measured, command, evaluated_sets, measured, p_value, parts, printed
 from ui.tables import table
@@ -86,7 +86,7 @@ def _compared(found: Sequence[Evaluation], rows: dict[str, Callable[[Performance
 
 
 def _regions(part: Performance) -> str:
-    return f"{part.regions} <small>of {part.patients} patients</small>"
+    return f"{part.regions} <small>of {counted(part.patients, 'patient')}</small>"
 
 
 def _missed(part: Performance) -> str:

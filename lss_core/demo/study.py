@@ -31,7 +31,7 @@ from lss_core.training.scan_sets import SimulatedSet
 from lss_core.vocabulary import DiscLevel, Refusal, Region
 
 Progress = Callable[[str, float], None]
-SEED = 1_700_001                        # an evaluation seed: no network was trained on its patients
+SEED = 1_700_147                        # an evaluation seed: no network was trained on its patients
 FINISHED = "DEMO: simulated readers on simulated cases (finished)"
 OPEN = "DEMO: simulated readers on simulated cases (open for reading)"
 INSTRUCTIONS = (

@@ -26,6 +26,7 @@ from lss_core.study.analysis_values import NotEstimable, RegionKind, StudyAnalys
 from lss_core.study.protocol import AnalysisPlan
 from lss_core.study.readings import StudyTables
 from lss_core.study.version import SOFTWARE_VERSION
+from lss_core.vocabulary import counted
 
 PRIMARY, SECONDARY = "primary", "secondary"
 LIBRARIES = ("numpy", "scipy", "pandas")
@@ -103,9 +104,9 @@ def _kinds(grid: Grid, parts: _Parts) -> Iterator[tuple[RegionKind, Grid]]:
 def statement_of(analysis: StudyAnalysis) -> str:
     """On what the figures rest, as every figure prints it."""
     scope = analysis.scope
-    readers = f"{scope.readers} reader{'s' if scope.readers != 1 else ''}"
+    readers, cases = counted(scope.readers, "reader"), counted(scope.cases, "case")
     return (
-        f"{note_of(analysis)} {readers}, {scope.cases} cases ({scope.regions} regions) of {scope.patients} patients. "
+        f"{note_of(analysis)} {readers}, {cases} ({scope.regions} regions) of {counted(scope.patients, 'patient')}. "
         f"Filter: {analysis.filter}."
     )
 

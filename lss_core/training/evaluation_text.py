@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from lss_core.training.evaluation import Evaluation, PairedTest, Performance, Rates
-from lss_core.vocabulary import unit_of
+from lss_core.vocabulary import counted, unit_of
 
 KINDS = {"central": "central canal", "recess": "lateral recess"}
 
@@ -14,8 +14,9 @@ def evaluation_as_text(evaluation: Evaluation) -> str:
     """A report of one version."""
     lines = [
         evaluation.statement,
-        f"Model {evaluation.model_version} (weights {evaluation.weights_sha256[:12]}), {evaluation.patients} patients, "
-        f"{len(evaluation.refused)} refused. Intervals are by patient; a missed region counts as wrong.",
+        f"Model {evaluation.model_version} (weights {evaluation.weights_sha256[:12]}), "
+        f"{counted(evaluation.patients, 'patient')}, {len(evaluation.refused)} refused. "
+        "Intervals are by patient; a missed region counts as wrong.",
         *(f"  refused: {reason}" for reason in evaluation.refused),
     ]
     for name, part in evaluation.parts().items():
@@ -24,7 +25,7 @@ def evaluation_as_text(evaluation: Evaluation) -> str:
 
 
 def _performance_lines(name: str, part: Performance) -> Iterator[str]:
-    yield f"{name}: {part.regions} regions of {part.patients} patients"
+    yield f"{name}: {part.regions} regions of {counted(part.patients, 'patient')}"
     reasons = ", ".join(f"{count} {why}" for why, count in part.missed_reasons.items())
     yield f"  missed                  {part.missed}  {part.missed_share}" + (f"  {reasons}" if reasons else "")
     yield f"  accuracy                {part.accuracy}"

@@ -16,7 +16,7 @@ from lss_core.training.evaluation import Evaluation, PairedTest, Performance, Ra
 from lss_core.training.evaluation_figures import MEASURES, figures_of
 from lss_core.training.evaluation_text import KINDS
 from lss_core.training.failures import Failure
-from lss_core.vocabulary import RESEARCH_USE, Grade, unit_of
+from lss_core.vocabulary import RESEARCH_USE, Grade, counted, unit_of
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1c1c1c; max-width: 1080px; margin: 0 auto; padding: 0 16px 48px; }
@@ -109,7 +109,7 @@ def _models(evaluations: Sequence[Evaluation], cards: Mapping[str, Card]) -> Ite
     yield "<h2>Models and data</h2>"
     yield _table("What they are", ["", *(card.name for card in known)], [[name, *each] for name, each in facts.items()])
     first = evaluations[0]
-    yield f"<p>Evaluated on the set “{_text(first.set_name)}” of {first.patients} patients " \
+    yield f"<p>Evaluated on the set “{_text(first.set_name)}” of {counted(first.patients, 'patient')} " \
           f"(SHA-256 {_text(first.set_sha256[:16])}), of which {len(first.refused)} were refused.</p>"
     for evaluation in evaluations:
         if evaluation.refused:

@@ -21,7 +21,7 @@ from lss_core.simulation.render import Acquisition
 from lss_core.simulation.series import SimulatedSeries, patient_seed, simulate_series
 from lss_core.training.data import check_evaluation_seed
 from lss_core.training.reference import ReferenceCase, ReferenceRow, named_series, read_rows
-from lss_core.vocabulary import Box, DiscLevel, Grade, Refusal, Region
+from lss_core.vocabulary import Box, DiscLevel, Grade, Refusal, Region, counted
 
 THICKNESS_BOUNDS_MM = (1.25, 2.5, 4.0)
 NOISE_BOUNDS_HU = (10.0, 20.0, 40.0)
@@ -169,7 +169,8 @@ class ReferenceSet:
         return cls(folder, SetKind.SIMULATED if simulated else kind or SetKind.UNSTATED)
 
     def statement(self) -> str:
-        return f"{STATEMENTS[self.kind]} {len(self.patients())} patients of the reference in {self.folder.name}."
+        patients = counted(len(self.patients()), "patient")
+        return f"{STATEMENTS[self.kind]} {patients} of the reference in {self.folder.name}."
 
     def sha256(self) -> str:
         """Of `reference.csv`, which names every slice by its UID."""

@@ -14,10 +14,11 @@ from lss_core.study.verification import check_records
 from lss_core.vocabulary import DiscLevel
 
 PATIENTS, LEVELS = 4, (DiscLevel.L3_4, DiscLevel.L4_5)
+PILE_SEED = 148                                 # whose first patients have few slices
 
 
 def test_the_whole_paper_is_done_in_the_portal(browser, models, tmp_path):
-    with whole_paper.started(tmp_path, browser, patients=PATIENTS, steps=2, kept=LEVELS) as paper:
+    with whole_paper.started(tmp_path, browser, patients=PATIENTS, steps=2, kept=LEVELS, seed=PILE_SEED) as paper:
         for part in whole_paper.PARTS.values():
             part(paper)
     pi = people.local_account(paper.engine)

@@ -327,9 +327,9 @@ def submit_until_gone(page: Page, number: int) -> None:
     here, due = page.locator(".lssd-title").get_by_text(title), page.get_by_role("button", name="Submit")
     next_one = page.locator(".lssd-title").get_by_text(f"Case {number + 1} of 2")
     gone = next_one.or_(page.get_by_role("button", name="Sign this session"))
-    for _ in range(6):
+    for patience_s in (10, 30, 30, 30, 30, 30):     # first for the outage, then for a busy machine
         try:
-            expect(gone).to_be_visible(timeout=10_000)
+            expect(gone).to_be_visible(timeout=patience_s * 1000)
             return
         except AssertionError:
             page.reload()

@@ -12,14 +12,13 @@ from lss_core.curation import plan as plans
 from lss_core.curation.adjudication import Disagreement
 from lss_core.study import people
 from lss_core.study.protocol import SCHEME
-from lss_core.vocabulary import Grade, Refusal
+from lss_core.vocabulary import Grade, Refusal, counted
 from ui import viewer
 from ui.curate import scan_view
 from ui.curate.opened import OpenCollection
 from ui.reading import instructions
 from ui.reading.criteria import NOT_GRADABLE_REASONS, criterion
 from ui.study.confirm import announce
-from ui.study.wording import counted
 from ui.tables import table
 from ui.viewer import Scene
 from ui.wording import plain

@@ -12,13 +12,12 @@ from lss_core.curation.parts import Part
 from lss_core.curation.split import SplitVersion
 from lss_core.settings import Settings
 from lss_core.training.run_folder import RunState
-from lss_core.vocabulary import Refusal
+from lss_core.vocabulary import Refusal, counted
 from ui import resources
 from ui.background import Progress
 from ui.curate import jobs, links
 from ui.curate.jobs import Kind, Stop
 from ui.curate.opened import OpenCollection
-from ui.study.wording import counted
 
 HOW = (
     "Each chosen version grades the {} of the control set end to end: a region that it misses is an error. Figures of "

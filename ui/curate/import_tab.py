@@ -19,14 +19,13 @@ from lss_core.imaging.pseudonyms import SiteKeys
 from lss_core.import_report import Count, ImportChoices, ImportSummary, Take
 from lss_core.server_folder import NOT_SET, folder_below
 from lss_core.settings import Settings
-from lss_core.vocabulary import Refusal
+from lss_core.vocabulary import Refusal, counted
 from ui import resources
 from ui.background import Progress
 from ui.curate import jobs, scans_report
 from ui.curate.jobs import CollectionJob, Kind, Stop, Work
 from ui.curate.opened import OpenCollection
 from ui.study.uploaded_set import place_in
-from ui.study.wording import counted
 
 UPLOAD, FOLDER, PACS = "Upload", "Folder on the server", "PACS"
 FOUND = "curate-pacs-found"                     # of the session: the last query, and the studies that it found

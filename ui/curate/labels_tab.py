@@ -11,11 +11,11 @@ from lss_core.curation import plan as plans
 from lss_core.curation.labels import LabelTask, OwnLabel
 from lss_core.permissions import Permission
 from lss_core.study.protocol import SCHEME
-from lss_core.vocabulary import Refusal, Region
+from lss_core.vocabulary import Refusal, Region, counted
 from ui.curate import label_desk
 from ui.curate.opened import OpenCollection
 from ui.reading import instructions
-from ui.study.wording import counted, moment
+from ui.study.wording import moment
 
 RESTING, EARLIER = "label-break", "label-earlier"       # in the tab's state: a break, and the token of an earlier case
 NO_PLAN = "Nobody is named yet to label. The principal investigator names two annotators under Plan."

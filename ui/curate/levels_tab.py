@@ -9,11 +9,10 @@ import streamlit as st
 
 from lss_core.curation import levels, scans
 from lss_core.permissions import Permission
-from lss_core.vocabulary import DiscLevel, Refusal
+from lss_core.vocabulary import DiscLevel, Refusal, counted
 from ui.curate import chooser, marking, picker, proposals_form, scan_view
 from ui.curate.marking import Asked, Mark
 from ui.curate.opened import OpenCollection
-from ui.study.wording import counted
 
 SCAN = "curate-levels-scan"                     # of the session: the open scan
 ANSWERED = "curate-levels-answered"             # of the session: (scan, order of what was answered last)

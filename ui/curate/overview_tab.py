@@ -12,9 +12,9 @@ from lss_core.curation import handover, labels, levels, plan, reference, regions
 from lss_core.permissions import Permission
 from lss_core.settings import Settings
 from lss_core.training.run_folder import RunState
+from lss_core.vocabulary import counted
 from ui.curate import picker
 from ui.curate.opened import OpenCollection
-from ui.study.wording import counted
 from ui.wording import plain
 
 DONE, OPEN = ":green[:material/check_circle:]", ":material/radio_button_unchecked:"

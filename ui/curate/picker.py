@@ -9,12 +9,11 @@ from lss_core.curation import collections
 from lss_core.curation.collections import CollectionSummary
 from lss_core.permissions import Permission
 from lss_core.study.actors import Actor
-from lss_core.vocabulary import Refusal
+from lss_core.vocabulary import Refusal, counted
 from ui.access import Visitor
 from ui.curate.opened import OpenCollection
 from ui.study import badges
 from ui.study.confirm import announce
-from ui.study.wording import counted
 from ui.wording import plain
 
 PARAMETER = "collection"                        # of the address: the token of the open collection

@@ -6,13 +6,12 @@ import streamlit as st
 
 from lss_core import proposals
 from lss_core.settings import Settings
-from lss_core.vocabulary import Refusal
+from lss_core.vocabulary import Refusal, counted
 from ui import resources
 from ui.background import Progress
 from ui.curate import jobs
 from ui.curate.jobs import Kind, Stop
 from ui.curate.opened import OpenCollection
-from ui.study.wording import counted
 
 HELP = (
     "Looks for discs and regions in every scan whose levels are not confirmed. What a person has marked stays. "

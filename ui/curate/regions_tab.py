@@ -12,11 +12,10 @@ from lss_core.curation import levels, regions
 from lss_core.curation.levels import CuratedCase
 from lss_core.curation.regions import BoxOrigin
 from lss_core.permissions import Permission
-from lss_core.vocabulary import Refusal
+from lss_core.vocabulary import Refusal, counted
 from ui.curate import chooser, drawing, scan_view
 from ui.curate.drawing import Answer, Work
 from ui.curate.opened import OpenCollection
-from ui.study.wording import counted
 from ui.tables import table
 
 CASE = "curate-regions-case"                    # of the session: the open case

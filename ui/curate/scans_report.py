@@ -9,11 +9,11 @@ import streamlit as st
 
 from lss_core.curation import scans
 from lss_core.curation.scans import CuratedScanRow, PossibleDuplicate, RefusedSource
-from lss_core.vocabulary import Refusal
+from lss_core.vocabulary import Refusal, counted
 from ui.curate.opened import OpenCollection
 from ui.study import confirm
 from ui.study.confirm import Question, Typed
-from ui.study.wording import counted, moment
+from ui.study.wording import moment
 from ui.tables import table
 from ui.wording import plain
 

@@ -13,11 +13,11 @@ from lss_core.curation.split import PartCount, SplitDraft, SplitPlan, SplitVersi
 from lss_core.curation.table_one import TableOne
 from lss_core.curation_figures import FlowBox, FlowStep, flow_figure
 from lss_core.permissions import Permission
-from lss_core.vocabulary import Refusal
+from lss_core.vocabulary import Refusal, counted
 from ui.curate.opened import OpenCollection
 from ui.study import confirm
 from ui.study.confirm import Question, Typed
-from ui.study.wording import counted, moment
+from ui.study.wording import moment
 from ui.tables import table
 
 HOW = (

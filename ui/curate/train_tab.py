@@ -15,13 +15,12 @@ from lss_core.grading.pipeline import SHARED_DETECTOR
 from lss_core.permissions import Permission
 from lss_core.settings import Settings
 from lss_core.training_runs import NewRun, configurations, default_configuration
-from lss_core.vocabulary import Refusal
+from lss_core.vocabulary import Refusal, counted
 from ui import resources
 from ui.background import Progress
 from ui.curate import control_evaluation, jobs, training_view
 from ui.curate.jobs import Kind, Stop
 from ui.curate.opened import OpenCollection
-from ui.study.wording import counted
 
 NOT_LOCKED = "Lock the reference and the split first: a training uses the locked training set."
 NETWORKS = {

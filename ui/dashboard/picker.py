@@ -10,10 +10,10 @@ from lss_core.study import studies
 from lss_core.study.actors import Actor
 from lss_core.study.database import StudyState
 from lss_core.study.studies import StudySummary
+from lss_core.vocabulary import counted
 from ui import demo_offer
 from ui.study import badges
 from ui.study.opened import OpenStudy
-from ui.study.wording import counted
 from ui.wording import plain
 
 PARAMETER = "study"                             # of the address: the token of the open study

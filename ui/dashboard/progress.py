@@ -11,10 +11,11 @@ from lss_core.study import progress, quality
 from lss_core.study.progress import ReaderProgress
 from lss_core.study.quality import ImageRemarks, ReadingQuality, StudyQuality
 from lss_core.study_figures_progress import completeness_figure, durations_figure
+from lss_core.vocabulary import counted
 from ui.dashboard import chart
 from ui.study.opened import OpenStudy
 from ui.study.progress_tab import STAGES, duration
-from ui.study.wording import counted, moment
+from ui.study.wording import moment
 from ui.tables import table
 
 PROGRESS_HEAD = ("Reader", "Where", "Cases", "Last answer", "Flags")

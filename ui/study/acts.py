@@ -8,10 +8,10 @@ from lss_core.permissions import Permission
 from lss_core.study import lifecycle, progress
 from lss_core.study.database import StudyState
 from lss_core.study.desks import Stage
+from lss_core.vocabulary import counted
 from ui.study import confirm
 from ui.study.confirm import Question, Typed
 from ui.study.opened import OpenStudy
-from ui.study.wording import counted
 from ui.wording import plain
 
 MEANING = "I approve this protocol and take responsibility for the study"

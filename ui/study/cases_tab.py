@@ -11,11 +11,10 @@ from lss_core.permissions import Permission
 from lss_core.study import cases
 from lss_core.study.cases import CaseRow
 from lss_core.study.database import CaseKind, Reference, StudyState
-from lss_core.vocabulary import Region
+from lss_core.vocabulary import Region, counted
 from ui.study import confirm, import_form
 from ui.study.confirm import Question, Typed
 from ui.study.opened import OpenStudy
-from ui.study.wording import counted
 from ui.tables import table
 from ui.wording import plain
 

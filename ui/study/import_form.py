@@ -15,12 +15,11 @@ from lss_core.grading.pipeline import Grader
 from lss_core.study.database import CaseKind
 from lss_core.training.data import EVALUATION_SEEDS
 from lss_core.training.scan_sets import SimulatedSet
-from lss_core.vocabulary import DiscLevel, Refusal
+from lss_core.vocabulary import DiscLevel, Refusal, counted
 from ui import providers, resources
 from ui.study import uploaded_set
 from ui.study.import_job import ImportJob, job_of
 from ui.study.opened import OpenStudy
-from ui.study.wording import counted
 
 KINDS = {CaseKind.TEST: "Test cases, counted", CaseKind.TRAINING: "Training cases, with feedback"}
 SEEDS = {CaseKind.TEST: 1_500_001, CaseKind.TRAINING: 1_600_001}     # other patients than the models' evaluation

@@ -11,11 +11,11 @@ import streamlit as st
 from lss_core.permissions import Permission
 from lss_core.study import readiness, studies
 from lss_core.study.studies import StudySummary
-from lss_core.vocabulary import Refusal
+from lss_core.vocabulary import Refusal, counted
 from ui.study import acts, protocol_tab
 from ui.study.confirm import announce
 from ui.study.opened import OpenStudy
-from ui.study.wording import STATES, counted, moment
+from ui.study.wording import STATES, moment
 from ui.tables import table
 
 DONE, OPEN, HINT = ":green[:material/check_circle:]", ":material/radio_button_unchecked:", ":blue[:material/info:]"

@@ -54,8 +54,3 @@ STATES = {
 def moment(at: datetime | None) -> str:
     """'2026-03-01 14:05 UTC'; a dash where there is none."""
     return f"{at:%Y-%m-%d %H:%M} UTC" if at else "—"
-
-
-def counted(number: int, thing: str, plural: str = "") -> str:
-    """'1 reader', '3 readers'."""
-    return f"{number} {thing if number == 1 else plural or thing + 's'}"

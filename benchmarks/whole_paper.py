@@ -174,6 +174,9 @@ class Paper:
             self.place_by_hand(int(shown.rpartition("-")[2]))
             self.press("Confirm the levels")
             self.see(f"{number + 1} of {total} scans confirmed")
+        if self.by_hand:                        # levels that were placed by hand have no proposed regions yet
+            self.press("Propose levels and regions")
+            self.see(re.compile(r"scans? looked at"), within_ms=WORK_MS)
 
     def place_by_hand(self, scan_id: int) -> None:
         """By keyboard: each level that is not where the disc is."""
@@ -200,11 +203,12 @@ class Paper:
         for who, many in ((ANNOTATORS[0], self.cases), (ANNOTATORS[1], min(4, self.cases))):
             self.act_as(who)
             self.tab("Regions")
-            for number in range(many):
+            drawn = self.see(re.compile(r"You have drawn \d+ of")).inner_text()
+            for number in range(int(re.findall(r"\d+", drawn)[0]), many):
                 self.see(f"You have drawn {number} of")
                 expect(self.page.locator('.lssv[data-ready="true"]')).to_be_visible(timeout=SLOW_MS)
                 self.press("Accept all")
-                if number == 0:
+                if number == many - 1:
                     self.picture(f"regions-{who[:9]}")
                 self.press("Save, next case")
             self.see(f"You have drawn {many} of")
@@ -544,7 +548,7 @@ def started(
     engine = open_database(settings.database_url)
     with launch(home / "log.txt", port=port, environment=environment) as server:
         try:
-            context = browser.new_context(viewport={"width": 1280, "height": 900})
+            context = browser.new_context(viewport={"width": 1280, "height": 1200})
             yield Paper(context.new_page(), f"http://127.0.0.1:{port}", engine, settings, pile, steps, kept)
             context.close()
         finally:

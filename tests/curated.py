@@ -10,7 +10,7 @@ from pathlib import Path
 from sqlalchemy import Engine
 from sqlmodel import select
 
-from lss_core.curation import adjudication, collections, labels, levels, plan, reference, scans, split
+from lss_core.curation import adjudication, collections, labels, levels, plan, reference, regions, scans, split
 from lss_core.curation.levels import CuratedCase, ProposedLevel
 from lss_core.curation.scans import NewScan
 from lss_core.imaging.store import ScanStore
@@ -135,6 +135,14 @@ def name_plan(made: Curated, *, adjudicator: bool = True) -> None:
     third = made.third.account_id if adjudicator else None
     plan.set_plan(made.engine, made.pi, made.collection_id,
                   plan.LabelPlan(made.first.account_id, made.second.account_id, third), now=NOON)
+
+
+def draw_boxes(made: Curated) -> None:
+    """Two annotators who differ by a pixel or so, so that the final boxes have fractions."""
+    for case in made.cases():
+        for annotator, shift in ((made.first, 0.0), (made.second, 1.3)):
+            boxes = {region: Box(*(edge + shift for edge in box.as_list())) for region, box in BOXES.items()}
+            regions.save_boxes(made.engine, annotator, made.collection_id, case.case_id, case.slice_index, boxes)
 
 
 def graded(*grades: int | None) -> Entry:

@@ -33,6 +33,7 @@ from tests.curated import (
     Curated,
     curated,
     decide_all,
+    draw_boxes,
     graded,
     label,
     label_all,
@@ -134,8 +135,9 @@ def label_one(made: Curated, by: Actor, entry: Entry) -> None:
 
 @pytest.fixture
 def labelled(make) -> Curated:
-    """Both have labelled everything; on the first case they differ in all regions by one grade."""
+    """Both have drawn and labelled everything; on the first case they differ in all regions by one grade."""
     made = make(patients=5)
+    draw_boxes(made)
     label_all(made, differing=1)
     return made
 

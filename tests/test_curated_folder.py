@@ -18,7 +18,7 @@ import pytest
 
 from lss_core.__main__ import DONE, REFUSED, main
 from lss_core.curated_folder import export_set, series_uid_of, set_digest
-from lss_core.curation import levels, regions
+from lss_core.curation import levels
 from lss_core.curation.parts import Part
 from lss_core.curation.reference import reference_rows
 from lss_core.curation.scans import remove_scan, scans_of
@@ -31,7 +31,7 @@ from lss_core.study.audit_log import lines_of
 from lss_core.training.reference import ReferenceSource, check_trainable, read_cases, read_rows
 from lss_core.training.scan_sets import ReferenceSet
 from lss_core.training.set_mark import read_mark
-from lss_core.vocabulary import Box, Refusal
+from lss_core.vocabulary import Refusal
 from tests.curated import (
     BOXES,
     PLANTED_NAME,
@@ -40,6 +40,7 @@ from tests.curated import (
     Curated,
     add_scan,
     curated,
+    draw_boxes,
     locked_split,
     place_levels,
 )
@@ -58,14 +59,6 @@ def made(tmp_path_factory) -> Curated:
     draw_boxes(made)
     locked_split(made, ratios=(0.5, 0.25, 0.25), external_sites=("elsewhere",))
     return made
-
-
-def draw_boxes(made: Curated) -> None:
-    """Two annotators who differ by a pixel or so, so that the final boxes have fractions."""
-    for case in made.cases():
-        for annotator, shift in ((made.first, 0.0), (made.second, 1.3)):
-            boxes = {region: Box(*(edge + shift for edge in box.as_list())) for region, box in BOXES.items()}
-            regions.save_boxes(made.engine, annotator, made.collection_id, case.case_id, case.slice_index, boxes)
 
 
 def written(made: Curated, out: Path, part: Part = Part.TRAINING) -> Path:

@@ -172,6 +172,9 @@ class Paper:
                 self.press(f"No {level.value} in this scan")
                 expect(desk.get_by_role("button", name=f"No {level.value} in this scan")).to_be_disabled()
             self.place_by_hand(int(shown.rpartition("-")[2]))
+            if number == 0:
+                desk.evaluate("desk => desk.scrollIntoView()")
+                self.picture("levels-confirmed")
             self.press("Confirm the levels")
             self.see(f"{number + 1} of {total} scans confirmed")
         if self.by_hand:                        # levels that were placed by hand have no proposed regions yet
@@ -199,7 +202,7 @@ class Paper:
         self.settle()
 
     def draw_regions(self) -> None:
-        """The first annotator takes over what is right and moves one box; the second draws a few cases too."""
+        """The first annotator takes over the proposals; the second those of a few cases, for the overlap."""
         for who, many in ((ANNOTATORS[0], self.cases), (ANNOTATORS[1], min(4, self.cases))):
             self.act_as(who)
             self.tab("Regions")

@@ -22,11 +22,11 @@ from lss_core.study.actors import Actor
 from lss_core.study.cases import add_cases, names_of_cases
 from lss_core.study.database import CaseKind
 from lss_core.study.new_cases import NewCase, NewOutput, NewReference
+from lss_core.training.evaluate import report_of, why_no_report
 from lss_core.training.scan_sets import EvaluatedScan, KnownGrade, ReferenceSet, ScanSet, SetKind
-from lss_core.vocabulary import DiscLevel, LevelReport, Refusal, Region, RegionGrade, measure_of
+from lss_core.vocabulary import DiscLevel, Refusal, Region, RegionGrade, measure_of
 
 Progress = Callable[[str, float], None]
-NO_LEVEL = "The model found no {} in this scan."
 SOURCES = {
     SetKind.SIMULATED: "simulated: measured on the drawn anatomy",
     SetKind.IMPOSED: "imposed: measured on narrowing made by software",
@@ -118,20 +118,28 @@ def _cases(
 ) -> list[NewCase]:
     """The cases of one scan, whose pixels are stored once."""
     stored = store.put(volume)
-    outputs = outputs_of_levels(store, volume, wanted, graders=graders)
+    slices = {level: _slice_of(scan.patient, level, rows) for level, rows in wanted.items()}
+    outputs = outputs_of_levels(store, volume, slices, graders=graders)
     return [
-        _case(stored, scan, volume, level, rows, outputs=outputs[level], of=of, kind=kind, site=site)
+        _case(stored, scan, volume, level, slices[level], rows, outputs=outputs[level], of=of, kind=kind, site=site)
         for level, rows in wanted.items()
     ]
 
 
 def outputs_of_levels(
-    store: ScanStore, volume: Volume, levels: Collection[DiscLevel], *, graders: Sequence[Grader]
+    store: ScanStore, volume: Volume, slices: Mapping[DiscLevel, int], *, graders: Sequence[Grader]
 ) -> dict[DiscLevel, list[NewOutput]]:
     """What each version makes of the levels of a scan, with heat maps, which are stored; a row for each region, graded
-    or with the reason why it is not."""
-    by_version = [_outputs(store, volume, grader, result, levels) for grader, result in _graded_by(graders, volume)]
-    return {level: [row for outputs in by_version for row in outputs[level]] for level in levels}
+    or with the reason why it is not.
+
+    As in an evaluation, a version's report counts for a level that it names so, or leaves unnamed, and that it found
+    where the reference has it.
+
+    Args:
+        slices: Level to the slice on which the reference grades it.
+    """
+    by_version = [_outputs(store, volume, grader, result, slices) for grader, result in _graded_by(graders, volume)]
+    return {level: [row for outputs in by_version for row in outputs[level]] for level in slices}
 
 
 def _graded_by(graders: Sequence[Grader], volume: Volume) -> Iterator[tuple[Grader, GradingResult | Refusal]]:
@@ -141,25 +149,29 @@ def _graded_by(graders: Sequence[Grader], volume: Volume) -> Iterator[tuple[Grad
 
 
 def _outputs(
-    store: ScanStore, volume: Volume, grader: Grader, result: GradingResult | Refusal, levels: Collection[DiscLevel]
+    store: ScanStore, volume: Volume, grader: Grader, result: GradingResult | Refusal, slices: Mapping[DiscLevel, int]
 ) -> dict[DiscLevel, list[NewOutput]]:
     """For each level a row for each region, graded or with the reason why it is not."""
-    reports = {} if isinstance(result, Refusal) else {report.level: report for report in result.levels}
+    if isinstance(result, Refusal):
+        return {level: [_ungraded(grader, region, str(result)) for region in Region] for level in slices}
+    reports = {level: report_of(volume, level, index, result.levels) for level, index in slices.items()}
     graded = [
-        (level, region, reports[level].slice_index, found)
-        for level in levels if level in reports for region, found in reports[level].regions.items() if found
+        (level, region, report.slice_index, found)
+        for level, report in reports.items() if report for region, found in report.regions.items() if found
     ]
     heats = grader.explain(volume, [(index, region, found.box, found.grade) for _, region, index, found in graded])
     rows = {
         (level, region): _output(store, grader, region, index, found, heat)
         for (level, region, index, found), heat in zip(graded, heats, strict=True)
     }
+
+    def why_not(level: DiscLevel, region: Region) -> str:
+        report = reports[level]
+        return report.not_gradable[region] if report else why_no_report(volume, level, slices[level], result.levels)[1]
+
     return {
-        level: [
-            rows.get((level, region)) or _ungraded(grader, region, _why_not(result, reports.get(level), level, region))
-            for region in Region
-        ]
-        for level in levels
+        level: [rows.get((level, region)) or _ungraded(grader, region, why_not(level, region)) for region in Region]
+        for level in slices
     }
 
 
@@ -174,14 +186,6 @@ def _output(
     )
 
 
-def _why_not(
-    result: GradingResult | Refusal, report: LevelReport | None, level: DiscLevel, region: Region
-) -> str:
-    if isinstance(result, Refusal):
-        return str(result)
-    return NO_LEVEL.format(level.value) if report is None else report.not_gradable[region]
-
-
 def _ungraded(grader: Grader, region: Region, reason: str) -> NewOutput:
     return NewOutput(
         version=grader.version, weights_sha256=grader.weights_sha256, region=region, grade=None, not_gradable=reason
@@ -189,12 +193,12 @@ def _ungraded(grader: Grader, region: Region, reason: str) -> NewOutput:
 
 
 def _case(
-    stored: StoredScan, scan: EvaluatedScan, volume: Volume, level: DiscLevel, rows: Sequence[KnownGrade], *,
-    outputs: Sequence[NewOutput], of: SetKind, kind: CaseKind, site: str,
+    stored: StoredScan, scan: EvaluatedScan, volume: Volume, level: DiscLevel, slice_index: int,
+    rows: Sequence[KnownGrade], *, outputs: Sequence[NewOutput], of: SetKind, kind: CaseKind, site: str,
 ) -> NewCase:
     return NewCase(
         scan_key=stored.key, scan_sha256=stored.sha256, simulated=of is SetKind.SIMULATED, level=level,
-        slice_index=_slice_of(scan.patient, level, rows), kind=kind, patient=scan.patient,
+        slice_index=slice_index, kind=kind, patient=scan.patient,
         name=case_name(scan.patient, level), site=site, scanner=scan.subgroups.get("scanner", ""),
         slice_thickness_mm=volume.slice_thickness_mm,
         reference={

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import plotly.graph_objects as go
 
-from lss_core.figures import WHITE_TO_BLUE, titled
+from lss_core.figures import INK, WHITE_TO_BLUE, titled
 from lss_core.vocabulary import Grade
 
 NAMES = [*(f"{int(grade)} {grade.label}" for grade in Grade), "not gradable"]
@@ -47,7 +47,7 @@ def annotators_figure(table: Sequence[Sequence[int]], *, title: str, measured_on
     figure = go.Figure(go.Heatmap(
         z=shares, x=NAMES, y=[f"{name} (n = {n})" for name, n in zip(NAMES, rows[:, 0], strict=True)],
         text=counts, texttemplate="%{text}", hovertemplate="first %{y}, second %{x}: %{text}<extra></extra>",
-        colorscale=WHITE_TO_BLUE, zmin=0, zmax=1, showscale=False, xgap=1, ygap=1,
+        colorscale=WHITE_TO_BLUE, textfont={"color": INK}, zmin=0, zmax=1, showscale=False, xgap=1, ygap=1,
     ))
     figure.update_xaxes(title="second annotator", side="bottom")
     figure.update_yaxes(title="first annotator", autorange="reversed")

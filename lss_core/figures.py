@@ -31,7 +31,8 @@ HEAT_OPACITY = 0.5
 # Okabe & Ito 2008, told apart with every kind of colour vision.
 BLUE, ORANGE, GREEN, VERMILION, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#8a8a8a"
 FAMILY_COLOURS = (BLUE, VERMILION, GREEN, ORANGE, "#CC79A7", "#56B4E9", "#000000", "#8a8a8a")
-WHITE_TO_BLUE = ((0.0, "#ffffff"), (1.0, BLUE))
+INK = "#111827"
+WHITE_TO_BLUE = ((0.0, "#ffffff"), (1.0, "#5aa9d6"))     # as dark as INK can be read on, 6.8 to 1
 LINE_CHARACTERS = 95            # of the statement below a title
 FOREST_ROW_PX = 22
 TITLE_PX = 14                   # from the upper edge to the title, however tall the figure
@@ -161,7 +162,7 @@ def confusion_figure(
         z=shares, x=[*names, "missed"], y=[f"{n} (n = {k})" for n, k in zip(names, rows[:, 0], strict=True)],
         text=[[f"{counts[cell]}<br>{shares[cell]:.0%}" for cell in row] for row in cells],
         texttemplate="%{text}", hovertemplate="reference %{y}, graded %{x}: %{text}<extra></extra>",
-        colorscale=WHITE_TO_BLUE, zmin=0, zmax=1, showscale=False, xgap=1, ygap=1,
+        colorscale=WHITE_TO_BLUE, textfont={"color": INK}, zmin=0, zmax=1, showscale=False, xgap=1, ygap=1,
     ))
     figure.update_xaxes(title="graded", side="bottom")
     figure.update_yaxes(title="reference", autorange="reversed")
@@ -273,8 +274,9 @@ def curve_figure(curve: Sequence[Mapping[str, float]], *, title: str, measured_o
                     showlegend=not any(trace.name == label for trace in figure.data),  # type: ignore[union-attr]
                 )
     figure.update_xaxes(title="step")
-    figure = titled(figure, f"{title}: {len(curve)} points", measured_on, height=340)
-    return figure.update_layout(legend={"x": 1, "y": 1.12})     # above the names of the panels
+    figure = titled(figure, f"{title}: {len(curve)} points", measured_on, height=364)
+    above = figure.layout.margin.t + 24                         # the names of the panels lie between title and panels
+    return figure.update_layout(legend={"x": 1, "y": 1.12}, margin={"t": above})
 
 
 def dose_figure(

@@ -45,7 +45,8 @@ def hand_over(
     outputs: dict[int, Sequence[NewOutput]] = {}
     for number, (key, of_scan) in enumerate(by_scan.items()):
         tell(f"Scan {number + 1} of {len(by_scan)}", number / len(by_scan))
-        found = outputs_of_levels(store, store.open(key), [case.level for case in of_scan], graders=graders)
+        slices = {case.level: case.slice_index for case in of_scan}
+        found = outputs_of_levels(store, store.open(key), slices, graders=graders)
         outputs |= {case.case_id: found[case.level] for case in of_scan}
     tell("Opening the study", 1.0)
     return handover.open_reader_study(engine, actor, collection_id, title=title, outputs=outputs)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import plotly.graph_objects as go
 
-from lss_core.figures import BLUE, GREEN, ORANGE, WHITE_TO_BLUE, titled
+from lss_core.figures import BLUE, GREEN, INK, ORANGE, WHITE_TO_BLUE, titled
 from lss_core.statistics.estimate import Estimate
 from lss_core.study.analysis_values import AgreementPanel, RegionKind, RepeatPanel, StudyAnalysis
 from lss_core.study_figures import ESTIMATE_HEAD, Line, StudyFigure, estimate_cells, forest
@@ -39,7 +39,8 @@ def _heat_map(panel: AgreementPanel, analysis: StudyAnalysis) -> StudyFigure:
     names = [html.escape(name) for name in panel.raters]
     figure = go.Figure(go.Heatmap(
         z=shown, x=names, y=names, customdata=words, colorscale=WHITE_TO_BLUE, zmin=0, zmax=1, xgap=1, ygap=1,
-        texttemplate="%{z:.2f}" if len(names) <= MOST_PRINTED else None, colorbar={"title": "kappa"},
+        texttemplate="%{z:.2f}" if len(names) <= MOST_PRINTED else None, textfont={"color": INK},
+        colorbar={"title": "kappa"},
         hovertemplate="%{customdata}<extra></extra>",
     ))
     figure.update_xaxes(type="category")

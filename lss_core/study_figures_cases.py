@@ -6,7 +6,7 @@ import html
 
 import plotly.graph_objects as go
 
-from lss_core.figures import VERMILION, WHITE_TO_BLUE, titled
+from lss_core.figures import INK, VERMILION, WHITE_TO_BLUE, titled
 from lss_core.study.analysis_values import HardCase, StudyAnalysis
 from lss_core.study_figures import StudyFigure
 from lss_core.vocabulary import Grade
@@ -25,7 +25,7 @@ def hardest_figure(analysis: StudyAnalysis) -> StudyFigure | None:
     figure = go.Figure(go.Heatmap(
         z=[[n / each.readers for n in row] for each, row in zip(hard, counts, strict=True)], x=COLUMNS, y=names,
         text=[[str(n) if n else "" for n in row] for row in counts], texttemplate="%{text}", zmin=0, zmax=1,
-        colorscale=WHITE_TO_BLUE, showscale=False, xgap=1, ygap=1,
+        colorscale=WHITE_TO_BLUE, textfont={"color": INK}, showscale=False, xgap=1, ygap=1,
         hovertemplate="%{y}: %{text} readers gave %{x}<extra></extra>",
     ))
     for place, each in enumerate(hard):

@@ -1,16 +1,18 @@
 """A folder of scans with a reference becomes the cases of a study, once, without identity, with the model's grades."""
 
 import csv
+from dataclasses import replace
 
 import pytest
 
-from lss_core.control_set import case_name, import_control_set
+from lss_core.control_set import case_name, import_control_set, outputs_of_levels
 from lss_core.grading.pipeline import MODELS, Grader
 from lss_core.imaging.store import ScanStore
 from lss_core.simulation.series import write_simulated
 from lss_core.study import people, studies
 from lss_core.study.cases import cases_of, remove_case
 from lss_core.study.connection import open_database
+from lss_core.training.scan_sets import ReferenceSet
 from lss_core.vocabulary import DiscLevel, Refusal, Region
 
 SEED = 1_700_793                        # a patient of 35 slices
@@ -97,3 +99,29 @@ def test_an_unreadable_scan_is_named_and_the_others_are_added(imported, folder, 
     (tmp_path / patient / "0000.dcm").write_bytes(b"no DICOM")
     report = import_control_set(engine, store, pi, study_id, tmp_path, graders=[])
     assert report.added == 0 and len(report.refused) == 1 and report.refused[0].startswith(patient)
+
+
+def test_a_report_counts_by_name_or_unnamed_by_place_and_never_from_elsewhere(grader, folder, tmp_path):
+    store, scan = ScanStore(str(tmp_path / "images")), ReferenceSet.open(folder)
+    known = scan.read(scan.patients()[0])
+    slices = {row.level: row.slice_index for row in known.known}
+    volume = known.volume
+
+    def outputs(volume, slices):
+        return outputs_of_levels(store, volume, slices, graders=[grader])
+
+    def grades(volume, slices):
+        return {level: [row.grade for row in rows] for level, rows in outputs(volume, slices).items()}
+
+    named = grades(volume, slices)
+    assert all(grade is not None for rows in named.values() for grade in rows)
+    above = slices[DiscLevel.L4_5] - 2                              # from here on nothing tells which disc is which
+    upper = replace(
+        volume, hu=volume.hu[above:], positions_mm=volume.positions_mm[above:],
+        sop_instance_uids=volume.sop_instance_uids[above:],
+    )
+    assert {report.level for report in grader.grade(upper).levels} == {None}
+    wanted = {level: slices[level] - above for level in (DiscLevel.L2_3, DiscLevel.L3_4)}
+    assert grades(upper, wanted) == {level: named[level] for level in wanted}
+    elsewhere = outputs(volume, {DiscLevel.L4_5: slices[DiscLevel.L3_4]})[DiscLevel.L4_5]
+    assert [(row.grade, row.not_gradable) for row in elsewhere] == [(None, "The disc was reported as L3/4.")] * 3

@@ -16,7 +16,7 @@ from reportlab.lib import colors
 from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.ttfonts import TTFont
 
-from lss_core.figures import BLUE, FAMILY_COLOURS, GREY
+from lss_core.figures import BLUE, FAMILY_COLOURS, GREY, WHITE_TO_BLUE
 from lss_core.statistics.estimate import Estimate, wilson_interval
 from lss_core.study.analysis_values import AgreementPanel, CalibrationPanel, RaterKind, RaterResult, RocPanel
 from lss_core.study_figures import COLOUR_OF, printed
@@ -32,7 +32,7 @@ LABELS, PLOT, BESIDE, ROW = 200.0, 290.0, 190.0, 13.0       # points: label, plo
 SQUARE, LEFT, BELOW = 150.0, 42.0, 34.0                     # points: side of a square plot, room at its left and below
 WIDTH = 238.0                                               # of a square drawing; three stand side by side
 CELL = (34.0, 24.0)                                         # of a confusion matrix
-DARK = 0.55                                                 # share above which print on blue is white
+DEEPEST = WHITE_TO_BLUE[-1][1]                             # of a matrix; black can be read on it
 LONGEST = 60                                                # letters beside a line
 COLUMNS = (*(str(int(grade)) for grade in Grade), "none")
 Anchor = Literal["start", "middle", "end"]
@@ -211,11 +211,11 @@ def _draw_cell(
     print_size: float = 7,
 ) -> None:
     """A cell between white and blue."""
-    blue = colors.linearlyInterpolatedColor(colors.white, _colour(BLUE), 0, 1, min(share, 1.0))
+    blue = colors.linearlyInterpolatedColor(colors.white, _colour(DEEPEST), 0, 1, min(share, 1.0))
     drawing.add(_rectangle(corner, size, fillColor=blue, strokeColor=colors.lightgrey, strokeWidth=0.3))
     drawing.add(String(corner[0] + size[0] / 2, corner[1] + size[1] / 2 - print_size * 0.35, text, fontName=PLAIN,
                        fontSize=print_size, textAnchor="middle",
-                       fillColor=colors.white if share > DARK else colors.black))
+                       fillColor=colors.black))
 
 
 def _rectangle(corner: tuple[float, float], size: tuple[float, float], **style: Any) -> Rect:

@@ -223,9 +223,10 @@ def _outcome(scan: EvaluatedScan, known: KnownGrade, found: _Found) -> Outcome:
 def _find(scan: EvaluatedScan, known: KnownGrade, result: GradingResult | None, refused: str) -> _Found:
     if scan.volume is None or result is None:
         return _Found(missed=Missed.REFUSED, reason=refused)
-    report = _report_of(scan.volume, known, result.levels)
+    report = report_of(scan.volume, known.level, known.slice_index, result.levels)
     if report is None:
-        return _why_no_report(scan.volume, known, result.levels)
+        missed, reason = why_no_report(scan.volume, known.level, known.slice_index, result.levels)
+        return _Found(missed=missed, reason=reason)
     graded = report.regions.get(known.region)
     if graded is None:
         not_found = NOT_FOUND.format(known.region.label.lower())
@@ -237,34 +238,43 @@ def _find(scan: EvaluatedScan, known: KnownGrade, result: GradingResult | None, 
     return _Found(graded, report.slice_index)
 
 
-def _report_of(volume: Volume, known: KnownGrade, levels: Sequence[LevelReport]) -> LevelReport | None:
-    """The report of this level by name, or by place where levels could not be named; never one that lies elsewhere."""
+def report_of(
+    volume: Volume, level: DiscLevel, slice_index: int | None, levels: Sequence[LevelReport]
+) -> LevelReport | None:
+    """The report of this level by name, or by place where levels could not be named; never one that lies elsewhere.
+
+    Args:
+        slice_index: Where the reference has the level; None where it does not say.
+    """
     near = [
         report for report in levels
-        if report.level in (known.level, None) and _apart_mm(volume, known, report) <= MISPLACED_MM
+        if report.level in (level, None) and _apart_mm(volume, slice_index, report) <= MISPLACED_MM
     ]
-    return min(near, key=lambda report: _apart_mm(volume, known, report), default=None)
+    return min(near, key=lambda report: _apart_mm(volume, slice_index, report), default=None)
 
 
-def _why_no_report(volume: Volume, known: KnownGrade, levels: Sequence[LevelReport]) -> _Found:
-    here = [r for r in levels if known.slice_index is not None and _apart_mm(volume, known, r) <= MISPLACED_MM]
+def why_no_report(
+    volume: Volume, level: DiscLevel, slice_index: int | None, levels: Sequence[LevelReport]
+) -> tuple[Missed, str]:
+    """How a level was missed for which `report_of` finds nothing, and a sentence that says so."""
+    here = [r for r in levels if slice_index is not None and _apart_mm(volume, slice_index, r) <= MISPLACED_MM]
     if here:
-        return _Found(missed=Missed.MISNAMED, reason=f"The disc was reported as {_name(here[0].level)}.")
-    elsewhere = [_apart_mm(volume, known, report) for report in levels if report.level == known.level]
+        return Missed.MISNAMED, f"The disc was reported as {_name(here[0].level)}."
+    elsewhere = [_apart_mm(volume, slice_index, report) for report in levels if report.level == level]
     if elsewhere:
-        return _Found(missed=Missed.MISPLACED, reason=f"The level was reported {min(elsewhere):.0f} mm away.")
-    return _Found(missed=Missed.NOT_FOUND, reason="The disc was not found.")
+        return Missed.MISPLACED, f"The level was reported {min(elsewhere):.0f} mm away."
+    return Missed.NOT_FOUND, "The disc was not found."
 
 
 def _name(level: DiscLevel | None) -> str:
     return "a disc of unknown level" if level is None else level.value
 
 
-def _apart_mm(volume: Volume, known: KnownGrade, report: LevelReport) -> float:
+def _apart_mm(volume: Volume, slice_index: int | None, report: LevelReport) -> float:
     """Along the scan; 0 where the place of the reference is not known."""
-    if known.slice_index is None:
+    if slice_index is None:
         return 0.0
-    return abs(float(volume.positions_mm[report.slice_index] - volume.positions_mm[known.slice_index]))
+    return abs(float(volume.positions_mm[report.slice_index] - volume.positions_mm[slice_index]))
 
 
 def _distance_mm(volume: Volume, a: Box, b: Box) -> float:

@@ -214,7 +214,7 @@ def test_zip_files_are_uploaded_and_imported_and_nothing_of_the_upload_is_left(s
     for number in (1, 2):
         folder = tmp_path / f"{PLANTED_NAME}-{number}"
         folder.mkdir()
-        write_series(folder, series_uid=f"1.2.826.0.1.3680043.8.498.77{number}")
+        write_series(folder, slices=24, series_uid=f"1.2.826.0.1.3680043.8.498.77{number}")
         archives.append(shutil.make_archive(str(folder), "zip", folder))
     page = seen_by(of.pi, "Import", of=of)
     page.locator('input[type="file"]').first.set_input_files(archives, timeout=SLOW_MS)

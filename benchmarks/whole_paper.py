@@ -49,7 +49,7 @@ READERS = {
     "ana@example.org": ("Ana Reader", 2), "ben@example.org": ("Ben Reader", 7), "cho@example.org": ("Cho Reader", 15),
 }
 LOCAL = "local user"
-TITLE, STUDY, VERSION = "Lumbar CT of two surgeons", "Readers against the model", "own-1"
+TITLE, STUDY, VERSION = "Lumbar CT of two surgeons", "Readers and model on the control set", "own-1"
 SEED = 7
 NEAR = 2                                # slices by which a proposed level may be off
 

@@ -445,5 +445,6 @@ class StudyAnalysis:
 
     def why_not(self, section: str, region: str = "") -> str:
         """Why a section, or a kind of region in it, is not estimable; "" where it is."""
-        return " ".join(each.reason for each in self.not_estimable
-                        if each.section == section and (not each.region or region in ("", each.region)))
+        reasons = [each.reason for each in self.not_estimable
+                   if each.section == section and (not each.region or region in ("", each.region))]
+        return " ".join(dict.fromkeys(reasons))

@@ -274,9 +274,8 @@ def curve_figure(curve: Sequence[Mapping[str, float]], *, title: str, measured_o
                     showlegend=not any(trace.name == label for trace in figure.data),  # type: ignore[union-attr]
                 )
     figure.update_xaxes(title="step")
-    figure = titled(figure, f"{title}: {len(curve)} points", measured_on, height=364)
-    above = figure.layout.margin.t + 24                         # the names of the panels lie between title and panels
-    return figure.update_layout(legend={"x": 1, "y": 1.12}, margin={"t": above})
+    figure = titled(figure, f"{title}: {len(curve)} points", measured_on, height=364, top=86)
+    return figure.update_layout(legend={"x": 1, "y": 1.12})     # above the names of the panels
 
 
 def dose_figure(
@@ -313,7 +312,7 @@ def _short(estimate: Estimate) -> str:
 
 
 def titled(
-    figure: go.Figure, title: str, measured_on: str, *, height: int, left: int = 70, right: int = 30
+    figure: go.Figure, title: str, measured_on: str, *, height: int, left: int = 70, right: int = 30, top: int = 62
 ) -> go.Figure:
     """Title, and below it on what the figure was measured; both may hold any text."""
     lines = textwrap.wrap(measured_on, LINE_CHARACTERS)
@@ -322,7 +321,7 @@ def titled(
                "y": 1 - TITLE_PX / (height + 14 * len(lines)), "yanchor": "top",
                "subtitle": {"text": "<br>".join(html.escape(line) for line in lines), "font": {"size": 11}}},
         template="plotly_white", height=height + 14 * len(lines), font={"size": 12},
-        margin={"l": left, "r": right, "t": 62 + 14 * len(lines), "b": 50},
+        margin={"l": left, "r": right, "t": top + 14 * len(lines), "b": 50},
         legend={"orientation": "h", "x": 1, "xanchor": "right", "y": 1, "yanchor": "bottom"},
     )
     return figure

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import norm
 
 from lss_core.statistics.estimate import Estimate, without_figure
-from lss_core.statistics.influence import clusters_of, from_influence, from_variance
+from lss_core.statistics.influence import LEAST_VARIANCE, clusters_of, from_influence, from_variance
 
 # A float for a single matrix, an array [...] for several: numpy's types do not tell the two apart.
 PerMatrix = Any
@@ -217,9 +217,11 @@ def _null_variance(share: np.ndarray, weights: np.ndarray) -> float:
     rows, columns = share.sum(axis=1), share.sum(axis=0)
     by_chance = np.outer(rows, columns)
     chance = float((weights * by_chance).sum())
-    apart = weights - (weights @ columns)[:, None] - rows @ weights
-    variance = float((by_chance * apart**2).sum()) - chance**2           # 0 for a constant rater, but for rounding
-    return max(0.0, variance) / float(((1 - weights) * by_chance).sum()) ** 2
+    apart = weights - (weights @ columns)[:, None] - rows @ weights      # -chance on average
+    variance = float((by_chance * (apart + chance) ** 2).sum())
+    if variance <= LEAST_VARIANCE:                                       # 0 for a constant rater, but for rounding
+        return 0.0
+    return variance / float(((1 - weights) * by_chance).sum()) ** 2
 
 
 def gwet_ac(matrix: np.ndarray, *, power: int = 0) -> PerMatrix:

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from lss_core import training_runs
 from lss_core.control_evaluation import evaluate_control, last_evaluation
 from lss_core.curation.parts import Part
 from lss_core.curation.split import SplitVersion
 from lss_core.settings import Settings
-from lss_core.training.run_folder import RunState
+from lss_core.training.run_folder import RunState, TrainingRun
 from lss_core.vocabulary import Refusal, counted
 from ui import resources
 from ui.background import Progress
@@ -26,7 +25,7 @@ HOW = (
 )
 
 
-def show(opened: OpenCollection, locked: SplitVersion) -> None:
+def show(opened: OpenCollection, locked: SplitVersion, runs: Sequence[TrainingRun]) -> None:
     """The form, how far the work is, and the figures of the last one."""
     st.subheader("Evaluation on the control set", anchor=False)
     st.markdown(HOW.format(counted(locked.counts[Part.CONTROL].cases, "case")))
@@ -34,7 +33,8 @@ def show(opened: OpenCollection, locked: SplitVersion) -> None:
         return
     _show_last(opened)
     names = [version.name for version in resources.versions() if version.usable]
-    newest = _newest_own(opened, names)
+    # The version that was trained here last is what one comes to evaluate.
+    newest = [run.name for run in runs if run.state is RunState.DONE and run.name in names][:1]
     with st.form("evaluate", border=False):
         versions = st.multiselect("Versions", names, newest, key=f"evaluate-versions-{'-'.join(newest)}",
                                   placeholder="Choose one or more")
@@ -43,12 +43,6 @@ def show(opened: OpenCollection, locked: SplitVersion) -> None:
         raise Refusal("No version is chosen; choose at least one.")
     if asked:
         _start(opened, versions)
-
-
-def _newest_own(opened: OpenCollection, names: Sequence[str]) -> list[str]:
-    """The version that was trained here last, which is what one comes to evaluate."""
-    runs = training_runs.runs(opened.engine, opened.actor, opened.collection_id, Settings.from_environment())
-    return [run.name for run in runs if run.state is RunState.DONE and run.name in names][:1]
 
 
 def _show_last(opened: OpenCollection) -> None:

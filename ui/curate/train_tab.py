@@ -43,9 +43,9 @@ def show(opened: OpenCollection) -> None:
     if not jobs.show(jobs.job_of(opened, Kind.TRAINING_SET)):
         with st.expander("New training", expanded=True, icon=":material/model_training:"):
             _ask(opened, locked)
-    training_view.show(opened)
+    runs = training_view.show(opened)
     if Permission.SPLIT in opened.may:
-        control_evaluation.show(opened, locked)
+        control_evaluation.show(opened, locked, runs)
 
 
 def _ask(opened: OpenCollection, locked: SplitVersion) -> None:

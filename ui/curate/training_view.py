@@ -30,8 +30,8 @@ SAYS = {
 }
 
 
-def show(opened: OpenCollection) -> None:
-    """All trainings, the newest first; looked at again while one is active."""
+def show(opened: OpenCollection) -> tuple[TrainingRun, ...]:
+    """All trainings, the newest first, which are returned too; looked at again while one is active."""
     st.subheader("Trainings", anchor=False)
     found = _runs(opened)
     if not found:
@@ -40,6 +40,7 @@ def show(opened: OpenCollection) -> None:
         _watch(opened)
     else:
         _show_runs(opened, found)
+    return found
 
 
 def _runs(opened: OpenCollection) -> tuple[TrainingRun, ...]:

@@ -3,7 +3,8 @@
     python -m benchmarks.views [--patches 500] [--seed 4242] [--models v1 v2]
 
 The patches are of the validation stream, and boxes err as a detector's do (1 mm). Canals are seen mirrored too; a
-recess has a side. Grading itself pools three views (`lss_core.grading.doubt`). Simulated: nothing is said of patients.
+recess has a side. Grading pools 10 views of a canal and 3 of a recess (`lss_core.grading.doubt`).
+Simulated: nothing is said of patients.
 """
 
 from __future__ import annotations
@@ -15,38 +16,23 @@ import numpy as np
 import torch
 
 from lss_core.grading.checkpoint import load_checkpoint
-from lss_core.grading.classifier import Classifier, build_classifier, crop_stack, grade_crops, is_recess
-from lss_core.grading.doubt import KINDS, MIRRORED_VIEW, VIEW_SHIFTS_MM, kind_of
+from lss_core.grading.classifier import build_classifier, is_recess
+from lss_core.grading.doubt import KINDS, SHIFTS_MM, View, grade_views, kind_of, region_views
 from lss_core.grading.pipeline import MODELS
 from lss_core.training.calibrate import BOX_ERROR_MM
 from lss_core.training.data import VALIDATION_STREAM, SimulatedSource, check_training_seed, vary_hu
-from lss_core.vocabulary import Region
 
-SHIFTS_MM = (*VIEW_SHIFTS_MM, (1.0, 1.0), (-1.0, -1.0), (0.0, 1.5), (0.0, -1.5), (1.5, 0.0), (-1.5, 0.0))
-SHIFTS_USED = (1, 3, 5, 9)
-
-
-def views_of(
-    planes: np.ndarray, spacing_mm: tuple[float, float], region: Region, centre: tuple[float, float],
-    classifier: Classifier,
-) -> np.ndarray:
-    """Log-probabilities [shift, as seen or mirrored, 4]; a recess is not mirrored."""
-    crops = []
-    for down, right in SHIFTS_MM:
-        moved = (centre[0] + down / spacing_mm[0], centre[1] + right / spacing_mm[1])
-        crop = crop_stack(planes, pixel_spacing_mm=spacing_mm, region=region, centre=moved, config=classifier.config)
-        crops += [crop] if is_recess(region) else [crop, np.ascontiguousarray(crop[:, :, ::-1])]
-    graded = grade_crops(classifier, np.stack(crops), [region] * len(crops))
-    return np.array([each.log_probabilities for each in graded]).reshape(len(SHIFTS_MM), -1, 4)
+FARTHER_MM = ((0.0, 1.5), (0.0, -1.5), (1.5, 0.0), (-1.5, 0.0))
+SHIFTS_USED = (1, 3, 5, 9)          # of SHIFTS_MM and FARTHER_MM
 
 
 def pooled(logs: np.ndarray) -> dict[str, int]:
-    """The grade by each way of pooling."""
+    """The grade by each way of pooling log-probabilities [shift, as seen or mirrored, 4]; a recess is not mirrored."""
     grades = {f"{shifts * logs.shape[1]} views": int(logs[:shifts].mean((0, 1)).argmax()) for shifts in SHIFTS_USED}
     if logs.shape[1] == 1:
         return grades
-    now = [logs[k, 1 if k == MIRRORED_VIEW else 0] for k in range(len(VIEW_SHIFTS_MM))]
-    return {"1 view": int(logs[0, 0].argmax()), "3 views, as graded": int(np.mean(now, axis=0).argmax())} | grades
+    thrice = [logs[0, 0], logs[1, 1], logs[2, 0]]
+    return {"1 view": int(logs[0, 0].argmax()), "3 views": int(np.mean(thrice, axis=0).argmax())} | grades
 
 
 def measure(
@@ -66,7 +52,13 @@ def measure(
             error = rng.normal(0, BOX_ERROR_MM, 2)
             centre = (known.centre[0] + error[0] / spacing[0], known.centre[1] + error[1] / spacing[1])
             for version, network in networks.items():
-                for name, grade in pooled(views_of(planes, spacing, region, centre, network)).items():
+                mirrored = (False,) if is_recess(region) else (False, True)
+                views = [View(shift, m) for shift in (*SHIFTS_MM, *FARTHER_MM) for m in mirrored]
+                crops = region_views(planes, pixel_spacing_mm=spacing, region=region, centre=centre,
+                                     config=network.config, views=views)
+                (graded,) = grade_views(network, [crops], [region])
+                logs = np.array([each.log_probabilities for each in graded]).reshape(-1, len(mirrored), 4)
+                for name, grade in pooled(logs).items():
                     right[version, kind_of(region)].setdefault(name, []).append(grade == int(known.grade))
     return right
 

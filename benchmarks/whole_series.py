@@ -26,7 +26,7 @@ import torch
 from benchmarks.peak import report_peak
 from lss_core.grading.classifier import is_recess, neighbours
 from lss_core.grading.detector import find_regions, slice_frame, slice_image
-from lss_core.grading.doubt import VIEW_SHIFTS_MM, region_views
+from lss_core.grading.doubt import region_views
 from lss_core.grading.explain import load_methods
 from lss_core.grading.levels import level_image, trace_canal
 from lss_core.grading.pipeline import Grader
@@ -133,15 +133,16 @@ def classifier_inputs(grader: Grader, folder: Path) -> tuple[torch.Tensor, torch
         (report.slice_index, region, graded.box) for report in grader.grade(volume).levels
         for region, graded in report.regions.items() if graded is not None
     ]
-    crops = np.concatenate([
+    views = [
         region_views(
             neighbours(volume, index, config), pixel_spacing_mm=volume.pixel_spacing_mm, region=region,
             centre=box.centre, config=config,
         )
         for index, region, box in found
-    ])
-    recess = torch.tensor([is_recess(region) for _, region, _ in found for _ in VIEW_SHIFTS_MM])
-    return torch.from_numpy(crops).contiguous(memory_format=torch.channels_last), recess
+    ]
+    regions = [region for _, region, _ in found]
+    recess = torch.tensor([is_recess(region) for crops, region in zip(views, regions, strict=True) for _ in crops])
+    return torch.from_numpy(np.concatenate(views)).contiguous(memory_format=torch.channels_last), recess
 
 
 def compare_versions(graders: list[Grader], folder: Path, repeat: int) -> None:

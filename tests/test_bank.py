@@ -22,6 +22,9 @@ def test_a_bank_holds_what_the_simulation_gives(tmp_path):
     for number in range(3):
         fresh, kept = source.patch(np.random.default_rng([2, 7, number])), bank[number]
         np.testing.assert_allclose(kept.planes, np.clip(fresh.planes, -1024, 3071), atol=0.51)
+        assert (kept.masks is None) == (fresh.masks is None) != fresh.gradable
+        if fresh.masks is not None:
+            np.testing.assert_array_equal(kept.masks, fresh.masks)
         assert kept.gradable == fresh.gradable and kept.pixel_spacing_mm == fresh.pixel_spacing_mm
         for region, known in fresh.regions.items():
             assert kept.regions[region].grade == known.grade and dict(kept.regions[region].measures) == known.measures

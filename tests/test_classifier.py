@@ -1,5 +1,5 @@
 import importlib
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ from lss_core.grading.classifier import (
     OUTPUTS,
     Classifier,
     CropOutput,
+    build_classifier,
     crop_stack,
     grade_crops,
     in_head_units,
@@ -150,6 +151,33 @@ def test_every_weight_takes_part_in_the_grade(backbone):
     network = Classifier(replace(TINY_CLASSIFIER, backbone=backbone)).train()
     network.outputs(torch.rand(4, CROP_CHANNELS, 96, 96), torch.tensor([False, True, False, True])).sum().backward()
     assert [name for name, weight in network.named_parameters() if weight.grad is None] == []
+
+
+@torch.no_grad()
+def test_masks_are_drawn_over_the_crop_and_carry_the_first_measure():
+    torch.manual_seed(0)
+    network = Classifier(TINY_CLASSIFIER).eval()
+    crops, recess = torch.rand(2, CROP_CHANNELS, 96, 96), torch.tensor([False, True])
+    output = network(crops, recess)
+    assert output.mask_logits is not None and network.masks is not None
+    assert output.mask_logits.shape[:2] == (2, 2) and output.mask_logits.shape[2] >= 24
+    network.masks.draw.bias[0] += 3.0                               # more of every crop is sac
+    network.canal_head[-1].weight.zero_()                           # of the masks, only the area itself is left
+    network.recess_head[-1].weight.zero_()
+    more = network(crops, recess)
+    share = more.mask_logits[0, 0].sigmoid().mean() * TINY_CLASSIFIER.canal_mm**2
+    bias = network.canal_head[-1].bias[LOCATION][0]
+    assert float((more.location[0, 0] - bias) * 25) == pytest.approx(float(share), rel=1e-4)
+    assert float(more.location[0, 0] - output.location[0, 0]) > 1.0
+    assert float(more.location[1, 0]) == pytest.approx(float(output.location[1, 0]), abs=0.3)   # a recess has no area
+
+
+def test_a_card_from_before_there_was_a_mask_head_still_loads():
+    card = {name: value for name, value in asdict(TINY_CLASSIFIER).items() if name != "mask_head"}
+    network = build_classifier(card)
+    assert network.masks is None and not network.config.mask_head
+    output = network.eval()(torch.rand(1, CROP_CHANNELS, 96, 96), torch.tensor([False]))
+    assert output.mask_logits is None and output.raw.shape == (1, OUTPUTS)
 
 
 @pytest.mark.parametrize("backbone", ["tf_efficientnet_lite0", "mobilenetv4_conv_small"])

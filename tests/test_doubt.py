@@ -7,8 +7,11 @@ from hypothesis import strategies as st
 
 from lss_core.grading.classifier import CropGrade
 from lss_core.grading.doubt import (
-    VIEW_SHIFTS_MM,
+    CANAL_VIEWS,
+    PLACED_VIEWS,
+    RECESS_VIEWS,
     Calibration,
+    View,
     calibration_of,
     grade_set,
     judge,
@@ -51,6 +54,12 @@ def test_views_that_differ_are_a_doubt():
     assert any("millimetre changes the grade (1, 2, 1)" in doubt for doubt in judged.doubts)
 
 
+def test_views_from_farther_off_count_for_the_grade_and_not_for_the_doubt():
+    moderate = (0.01, 0.09, 0.8, 0.1)
+    judged = judge([view(MILD)] * 3 + [view(moderate)] * 7, Region.CENTRAL_CANAL, None)
+    assert int(np.argmax(judged.probabilities)) == 2 and judged.doubts == ()
+
+
 def test_heads_that_differ_are_a_doubt_that_names_the_measure():
     judged = judge([view(MILD, ordinal=1.9, measured=0.6, measures={SAC_AREA: 128.0})] * 3, Region.CENTRAL_CANAL, None)
     (doubt,) = judged.doubts
@@ -90,8 +99,10 @@ def test_views_of_a_canal_hold_a_mirror_image_and_those_of_a_recess_do_not():
         )
 
     canal, recess = views(Region.CENTRAL_CANAL), views(Region.LEFT_LATERAL_RECESS)
-    assert canal.shape == (len(VIEW_SHIFTS_MM), 5, 96, 96)
-    # Of a symmetric picture, moved left and mirrored is moved right: the last two views then differ in rows alone.
+    assert canal.shape == (len(CANAL_VIEWS), 5, 96, 96) and recess.shape == (len(RECESS_VIEWS), 5, 96, 96)
+    assert [v.shift_mm for v in CANAL_VIEWS[:PLACED_VIEWS]] == [v.shift_mm for v in RECESS_VIEWS]
+    assert len(set(CANAL_VIEWS)) == len(CANAL_VIEWS) and View((0.0, 0.0), mirrored=True) in CANAL_VIEWS
+    # Of a symmetric picture, moved left and mirrored is moved right: these two views then differ in rows alone.
     opposite = region_views(symmetric, pixel_spacing_mm=(0.6, 0.6), region=Region.CENTRAL_CANAL, config=TINY_CLASSIFIER,
                             centre=(centre[0] + 2.0 / 0.6, centre[1]))[2]
     np.testing.assert_allclose(canal[1], opposite, atol=2e-3)

@@ -179,6 +179,21 @@ def test_level_patch_is_64_mm_and_holds_its_boxes():
         assert 0 < truth.box.row0 < truth.box.row1 < sample.hu.shape[1]
 
 
+@pytest.mark.parametrize("seed", [3, 4, 5, 6])
+def test_the_mask_of_the_sac_adds_up_to_its_area(seed):
+    rng = np.random.default_rng(seed)
+    patient = sample_patient(rng)
+    sample = render_level(patient, DiscLevel.L3_4, sample_acquisition(rng, patient), rng)
+    assert sample is not None and sample.masks.shape == (2, *sample.hu.shape[1:]) and sample.masks.dtype == np.uint8
+    sac, free = sample.masks / 255
+    area = sample.regions[Region.CENTRAL_CANAL].measures[SAC_AREA]
+    assert sac.sum() * sample.pixel_mm**2 == pytest.approx(area, rel=0.03)
+    assert (free >= sac).all() and free.sum() > sac.sum()
+    rows, cols = (float((sac.sum(1 - axis) * np.arange(sac.shape[axis])).sum() / sac.sum()) for axis in (0, 1))
+    box = sample.regions[Region.CENTRAL_CANAL].box
+    assert box.row0 < rows < box.row1 and box.col0 < cols < box.col1
+
+
 def test_tissue_attenuation_lies_in_published_ranges():
     patient = sample_patient(np.random.default_rng(2))
     x, y, z = patient.disc_position(DiscLevel.L3_4)

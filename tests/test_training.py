@@ -187,7 +187,62 @@ def test_a_grade_without_a_measure_trains_the_grade_alone():
     graded = batch["grades"] != UNKNOWN_GRADE
     measured = output.measured_log_probabilities()[graded].gather(1, batch["grades"][graded][:, None])
     expected = float(losses["grade"] + 0.3 * losses["gradable"]) - 0.5 * float(measured.mean())
-    assert float(losses["measure"]) == 0.0 and float(losses["loss"]) == pytest.approx(expected, rel=1e-5)
+    assert losses["measure"].isnan() and float(losses["loss"]) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_curve_leaves_out_what_no_sample_shows(tmp_path):
+    run = replace(CHEAP, out=tmp_path, name="c")
+    train(circles_task(run), run, report=lambda s: None)
+    (*_, last) = read_card(tmp_path, "c").metrics["curve"]
+    assert "validation_measure" in last and not [name for name in last if "mask" in name]     # circles have no masks
+
+
+def circles_with_masks(seed: int) -> dict[str, torch.Tensor]:
+    """One batch of circles whose sac is known pixel by pixel; everything is free."""
+
+    class Masked(CirclesSource):
+        def patch(self, rng):
+            patch = super().patch(rng)
+            sac = (patch.planes[1] > 100) * 255
+            return replace(patch, masks=np.stack([sac, np.full_like(sac, 255)]).astype(np.uint8))
+
+    stream = CropStream(Masked(), TINY_CLASSIFIER, views=1, seed=seed, stream=1, count=8)
+    return joined([stream[k] for k in range(8)])
+
+
+def test_masks_are_cropped_with_their_pictures():
+    batch = circles_with_masks(5)
+    assert batch["masks"].shape == (16, 2, 48, 48) and batch["masks"].min() == 0 and batch["masks"].max() == 1
+    bright = torch.nn.functional.avg_pool2d(batch["crops"][:, :1], 2)[:, 0]
+    least, most = bright.amin((1, 2)), bright.amax((1, 2))
+    shown = most - least > 0.1                                      # some misplaced crops hold no circle
+    lit = bright > (least + most)[:, None, None] / 2
+    agree = (lit == (batch["masks"][:, 0] > 0.5)).float().mean((1, 2))
+    assert shown.sum() > 8 and agree[shown].min() > 0.95
+    canals = (~batch["recess"]) & ~batch["measures"][:, 0].isnan()
+    area = batch["masks"][canals, 0].mean((1, 2)) * TINY_CLASSIFIER.canal_mm**2 / 25
+    assert (area / batch["measures"][canals, 0]).log().abs().max() < 0.1       # the share of the crop is the measure
+
+
+def test_masks_are_learned_where_they_are_known():
+    batch = circles_with_masks(6)
+    torch.manual_seed(0)
+    network = Classifier(TINY_CLASSIFIER).eval()
+    before = classifier_losses(network, batch)
+    drawn = network(batch["crops"], batch["recess"]).mask_logits
+    expected = torch.nn.functional.binary_cross_entropy_with_logits(
+        torch.nn.functional.interpolate(drawn, size=(48, 48), mode="bilinear"), batch["masks"])
+    assert float(before["mask"].detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
+    optimizer = torch.optim.Adam(network.parameters(), 3e-3)
+    for _ in range(12):
+        optimizer.zero_grad()
+        classifier_losses(network, batch)["loss"].backward()
+        optimizer.step()
+    after = classifier_losses(network, batch)["mask"].detach()
+    assert float(after) < 0.5 * float(before["mask"].detach())
+    batch["masks"][:] = float("nan")
+    unknown = classifier_losses(network, batch)
+    assert unknown["mask"].isnan() and unknown["loss"].isfinite()
 
 
 def test_without_a_measurement_head_nothing_of_it_is_trained():

@@ -5,18 +5,22 @@ measurement head predicts a logistic distribution over each measure of the regio
 or recess height); the grading measure's masses between the published thresholds are grade probabilities too. The
 grade is read from the geometric mean of both, which is ordered by construction and wide where the heads are unsure or
 differ. A third output says whether the crop shows this region of a lumbar disc level at all.
+
+Before the heads a coarse mask of the dural sac and of the free canal is drawn, learned from simulated patches, where it
+is known. Both heads see its shape beside the backbone's features: an area is easier to read from an outline.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.functional import logsigmoid, softplus
+from torch.nn.functional import adaptive_avg_pool1d, interpolate, logsigmoid, pad, softplus
 
 from lss_core.grading.backbone import create_backbone
 from lss_core.grading.checkpoint import configuration_from
@@ -30,8 +34,16 @@ CANAL_CUTS = tuple(b / MEASURE_UNITS[SAC_AREA] for b in reversed(GRADE_BOUNDS[SA
 RECESS_CUTS = tuple(b / MEASURE_UNITS[RECESS_HEIGHT] for b in reversed(GRADE_BOUNDS[RECESS_HEIGHT]))
 TYPICAL_AP = 16.0 / MEASURE_UNITS[CANAL_AP]
 LOG_SCALE_RANGE = (-3.5, 2.0)
+MASKS, SAC_MASK, FREE_MASK = 2, 0, 1        # dural sac; free of bone, disc and ligament
+MASK_WIDTHS, SHAPE_WIDTHS = (48, 32, 16, 16), (16, 32, 64)
+GAPS, GAP_UNITS = 48, 5.0           # columns along which the free height is summed; a fifth of the crop counts 1
+MASK_FEATURES = 2 * SHAPE_WIDTHS[-1] + GAPS
+RECESS_COLUMN, RECESS_REACH = 0.56, 0.12   # where the narrowest place is looked for at first, as shares of the crop
+GAP_SHARPNESS = 50.0
+MASK_START = -3.0                   # log-odds before anything is learned: a twentieth of a crop is sac
 MEASURES = 2                        # outputs of the measurement head; recesses use the first alone
 ORDINAL = slice(0, 3)
+FIRST_MEASURE = 3                   # sac area or recess height, beyond what the masks show of it
 LOCATION, LOG_SCALE = slice(3, 3 + MEASURES), slice(3 + MEASURES, 3 + 2 * MEASURES)
 GRADABLE = 3 + 2 * MEASURES
 OUTPUTS = GRADABLE + 1
@@ -50,6 +62,7 @@ class ClassifierConfig:
     crop_px: int = 96
     neighbour_mm: float = 3.0           # distance of the slices below and above
     measurement_head: bool = True       # without it the ordinal head grades alone and nothing is measured
+    mask_head: bool = True              # without it both heads see the backbone's features alone
 
 
 @dataclass(frozen=True)
@@ -59,6 +72,7 @@ class CropOutput:
     raw: torch.Tensor
     is_recess: torch.Tensor
     measures_count: bool = True         # whether the measurement head takes part in the grade
+    mask_logits: torch.Tensor | None = None     # (B, MASKS, h, w) log-odds of sac and free canal, over the crop
 
     @property
     def gradable_logit(self) -> torch.Tensor:
@@ -127,28 +141,93 @@ class Classifier(nn.Module):
         super().__init__()
         self.config = config
         self.backbone = create_backbone(
-            config.backbone, in_channels=CROP_CHANNELS, levels=(config.feature_level - 1, config.feature_level)
+            config.backbone, in_channels=CROP_CHANNELS,
+            levels=tuple(range(0 if config.mask_head else config.feature_level - 1, config.feature_level + 1)),
         )
-        channels = self.backbone.feature_info.channels()[-1]  # type: ignore[union-attr, operator]
-        self.canal_head = _head(channels, config, start=(float(np.mean(CANAL_CUTS)), TYPICAL_AP))
-        self.recess_head = _head(channels, config, start=(float(np.mean(RECESS_CUTS)), 0.0))
+        channels: list[int] = self.backbone.feature_info.channels()  # type: ignore[union-attr, operator, assignment]
+        self.masks = MaskHead(channels) if config.mask_head else None
+        drawn = 0.0 if config.mask_head else 1.0
+        self.canal_head = _head(channels[-1], config, start=(drawn * float(np.mean(CANAL_CUTS)), TYPICAL_AP))
+        self.recess_head = _head(channels[-1], config, start=(drawn * float(np.mean(RECESS_CUTS)), 0.0))
 
     def forward(self, crops: torch.Tensor, is_recess: torch.Tensor) -> CropOutput:
         """Crops (B, 5, H, W) and bool (B,)."""
-        return CropOutput(self.outputs(crops, is_recess), is_recess, self.config.measurement_head)
+        raw, mask_logits = self._read(crops, is_recess)
+        return CropOutput(raw, is_recess, self.config.measurement_head, mask_logits)
 
     def outputs(self, crops: torch.Tensor, is_recess: torch.Tensor) -> torch.Tensor:
         """(B, OUTPUTS) float32: what `CropOutput` reads."""
-        features = self.backbone(crops)[-1]
-        pooled = torch.cat([features.mean((2, 3)), features.amax((2, 3))], dim=1)
-        out = torch.where(is_recess[:, None], self.recess_head(pooled), self.canal_head(pooled))
-        return out.float()
+        return self._read(crops, is_recess)[0]
+
+    def _read(self, crops: torch.Tensor, is_recess: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        features = self.backbone(crops)
+        pooled, mask_logits, drawn = _pooled(features[-1]), None, None
+        if self.masks is not None:
+            mask_logits = self.masks(features)
+            drawn = mask_logits.sigmoid()
+            pooled = torch.cat([pooled, self.masks.seen(drawn)], dim=1)
+        raw = torch.where(is_recess[:, None], self.recess_head(pooled), self.canal_head(pooled))
+        if drawn is not None:
+            area = drawn[:, SAC_MASK].mean((1, 2)) * (self.config.canal_mm**2 / MEASURE_UNITS[SAC_AREA])
+            height = self.masks.narrowest(drawn, pooled) * (self.config.recess_mm / MEASURE_UNITS[RECESS_HEIGHT])
+            raw = raw + pad(torch.where(is_recess, height, area)[:, None], (FIRST_MEASURE, OUTPUTS - FIRST_MEASURE - 1))
+        return raw.float(), mask_logits
 
     def explained_layers(self) -> list[nn.Module]:
         """The layers whose feature maps heat maps are made from: the last two scales."""
-        names: list[str] = self.backbone.feature_info.module_name()  # type: ignore[union-attr, operator, assignment]
+        names: list[str] = self.backbone.feature_info.module_name()[-2:]  # type: ignore[union-attr, operator, index]
         modules = dict(self.backbone.named_modules())       # timm flattens the names of some networks and not of others
         return [modules.get(name) or modules[name.replace(".", "_")] for name in names]
+
+
+class MaskHead(nn.Module):
+    """Feature maps of all scales to mask log-odds at the finest, and the masks to features of their shape."""
+
+    def __init__(self, channels: Sequence[int]) -> None:
+        super().__init__()
+        deepest, *finer = reversed(channels)
+        inputs = [deepest, *MASK_WIDTHS]
+        self.up = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(a + skip, b, 1), nn.GELU(), nn.Conv2d(b, b, 3, padding=1), nn.GELU())
+            for a, b, skip in zip(inputs, MASK_WIDTHS, finer, strict=False)
+        )
+        self.draw = nn.Conv2d(inputs[len(finer)], MASKS, 3, padding=1)
+        nn.init.constant_(self.draw.bias, MASK_START)  # type: ignore[arg-type]
+        layers = []
+        for before, after in pairwise((MASKS, *SHAPE_WIDTHS)):
+            layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), nn.GELU()]
+        self.shape = nn.Sequential(*layers)
+        self.where = nn.Linear(2 * channels[-1] + MASK_FEATURES, GAPS)
+        nn.init.zeros_(self.where.weight)
+        with torch.no_grad():
+            self.where.bias.copy_(-(((torch.arange(GAPS) / GAPS - RECESS_COLUMN) / RECESS_REACH) ** 2))
+
+    def forward(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
+        """(B, MASKS, h, w) of the size of the first, finest map."""
+        x, *finer = reversed(features)
+        for block, skip in zip(self.up, finer, strict=True):
+            x = block(torch.cat([interpolate(x, size=skip.shape[-2:], mode="nearest"), skip], dim=1))
+        return self.draw(x)
+
+    def seen(self, drawn: torch.Tensor) -> torch.Tensor:
+        """(B, MASK_FEATURES) of masks in 0..1: features of their shape, and the free height in each column."""
+        return torch.cat([_pooled(self.shape(drawn)), _gaps(drawn) * GAP_UNITS], dim=1)
+
+    def narrowest(self, drawn: torch.Tensor, pooled: torch.Tensor) -> torch.Tensor:
+        """(B,) free height, as a share of the crop, in the columns where a recess is narrowest."""
+        gaps = _gaps(drawn)
+        looked_at = (self.where(pooled) - GAP_SHARPNESS * gaps).softmax(1)
+        return (looked_at * gaps).sum(1)
+
+
+def _gaps(drawn: torch.Tensor) -> torch.Tensor:
+    """(B, GAPS) free height in each column of masks, as a share of the crop."""
+    return adaptive_avg_pool1d(drawn[:, FREE_MASK].mean(1), GAPS)
+
+
+def _pooled(features: torch.Tensor) -> torch.Tensor:
+    """Mean and maximum over the map: (B, 2 * channels)."""
+    return torch.cat([features.mean((2, 3)), features.amax((2, 3))], dim=1)
 
 
 def _head(channels: int, config: ClassifierConfig, *, start: tuple[float, float]) -> nn.Sequential:
@@ -159,14 +238,13 @@ def _head(channels: int, config: ClassifierConfig, *, start: tuple[float, float]
     bias[LOCATION] = torch.tensor(start)
     with torch.no_grad():
         last.bias.copy_(bias)
-    return nn.Sequential(
-        nn.Linear(2 * channels, config.hidden), nn.GELU(), nn.Dropout(config.dropout), last
-    )
+    read = 2 * channels + (MASK_FEATURES if config.mask_head else 0)
+    return nn.Sequential(nn.Linear(read, config.hidden), nn.GELU(), nn.Dropout(config.dropout), last)
 
 
 def build_classifier(configuration: Mapping[str, Any]) -> Classifier:
-    """From the fields of a card."""
-    return Classifier(configuration_from(ClassifierConfig, configuration))
+    """From the fields of a card; cards from before there was a mask head do not name it."""
+    return Classifier(configuration_from(ClassifierConfig, {"mask_head": False, **configuration}))
 
 
 def in_head_units(region: Region, measures: Mapping[str, float]) -> list[float]:
@@ -205,6 +283,19 @@ def crop_stack(
         window(below, width=350, level=45), window(above, width=350, level=45),
     ])
     return np.ascontiguousarray(channels[:, :, ::-1]) if region is Region.RIGHT_LATERAL_RECESS else channels
+
+
+def crop_masks(
+    masks: np.ndarray, *, pixel_spacing_mm: tuple[float, float], region: Region, centre: tuple[float, float],
+    config: ClassifierConfig, zoom: float = 1.0,
+) -> np.ndarray:
+    """What `crop_stack` shows of a slice's masks (0..255, [MASKS, row, column]): float32 [MASKS, px / 2, px / 2]."""
+    cut = np.stack([
+        crop(mask, pixel_spacing_mm=pixel_spacing_mm, centre=centre, size_mm=zoom * field_mm(region, config),
+             size_px=config.crop_px // 2, outside=0.0)
+        for mask in masks
+    ]) / np.float32(255)
+    return cut[:, :, ::-1] if region is Region.RIGHT_LATERAL_RECESS else cut
 
 
 def region_crop(volume: Volume, slice_index: int, region: Region, box: Box, config: ClassifierConfig) -> np.ndarray:

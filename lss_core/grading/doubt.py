@@ -1,10 +1,11 @@
 """How far to trust a grade: calibrated probabilities, a set of grades with stated coverage, and reasons for doubt.
 
-A region is graded on several views (its crop as found, and moved by about a millimetre, once mirrored where the anatomy
-is symmetric). Their log-probabilities are averaged and divided by a temperature that was fitted on validation data
-(Guo 2017, arXiv 1706.04599). The set of grades is split-conformal for ordered classes: neighbouring grades around the
-most probable one until their mass reaches a threshold that held the true grade as often as stated on validation data
-(Lu 2022, arXiv 2207.02238).
+A region is graded on several views (its crop as found, and moved by about a millimetre; a canal, which is symmetric, is
+seen mirrored too and from more places, since that makes its grades better: `benchmarks/views.py`). Their
+log-probabilities are averaged and divided by a temperature that was fitted on validation data (Guo 2017, arXiv
+1706.04599). The set of grades is split-conformal for ordered classes: neighbouring grades around the most probable one
+until their mass reaches a threshold that held the true grade as often as stated on validation data (Lu 2022, arXiv
+2207.02238).
 """
 
 from __future__ import annotations
@@ -15,15 +16,32 @@ from typing import Any
 
 import numpy as np
 
-from lss_core.grading.classifier import ClassifierConfig, CropGrade, crop_stack, is_recess
+from lss_core.grading.classifier import Classifier, ClassifierConfig, CropGrade, crop_stack, grade_crops, is_recess
 from lss_core.vocabulary import RECESS_HEIGHT, SAC_AREA, Grade, Region, measure_of, unit_of
 
-VIEW_SHIFTS_MM = ((0.0, 0.0), (1.0, -1.0), (-1.0, 1.0))     # (rows, columns)
-MIRRORED_VIEW = 1                                           # of canals; recesses have a side
+SHIFTS_MM = ((0.0, 0.0), (1.0, -1.0), (-1.0, 1.0), (1.0, 1.0), (-1.0, -1.0))     # (rows, columns)
 HEADS_APART = 0.75                                          # grades between the two heads that are worth a doubt
 LEAST_GRADABLE = 0.5                                        # mean probability over the views
 KINDS = ("central_canal", "lateral_recess")
 NAMES = {SAC_AREA: "sac area", RECESS_HEIGHT: "recess height"}       # of the grading measures
+
+
+@dataclass(frozen=True)
+class View:
+    """How a region's crop is taken: moved by mm (rows, columns), and mirrored left to right or not."""
+
+    shift_mm: tuple[float, float]
+    mirrored: bool = False
+
+
+RECESS_VIEWS = tuple(View(shift) for shift in SHIFTS_MM[:3])            # a recess has a side
+# The first three are those that the doubt about the box's place looks at.
+CANAL_VIEWS = (
+    View(SHIFTS_MM[0]), View(SHIFTS_MM[1], mirrored=True), View(SHIFTS_MM[2]),
+    View(SHIFTS_MM[0], mirrored=True), View(SHIFTS_MM[1]), View(SHIFTS_MM[2], mirrored=True),
+    *(View(shift, mirrored) for shift in SHIFTS_MM[3:] for mirrored in (False, True)),
+)
+PLACED_VIEWS = 3
 
 
 @dataclass(frozen=True)
@@ -51,16 +69,31 @@ def kind_of(region: Region) -> str:
 
 def region_views(
     planes: np.ndarray, *, pixel_spacing_mm: tuple[float, float], region: Region, centre: tuple[float, float],
-    config: ClassifierConfig,
+    config: ClassifierConfig, views: Sequence[View] = (),
 ) -> np.ndarray:
-    """The crops of a region that are graded together: float32 [view, 5, px, px]; see `crop_stack` for the arguments."""
-    views = []
-    for number, shift in enumerate(VIEW_SHIFTS_MM):
-        moved = (centre[0] + shift[0] / pixel_spacing_mm[0], centre[1] + shift[1] / pixel_spacing_mm[1])
-        view = crop_stack(planes, pixel_spacing_mm=pixel_spacing_mm, region=region, centre=moved, config=config)
-        mirrored = number == MIRRORED_VIEW and not is_recess(region)
-        views.append(np.ascontiguousarray(view[:, :, ::-1]) if mirrored else view)
-    return np.stack(views)
+    """The crops of a region that are graded together: float32 [view, 5, px, px]; see `crop_stack` for the arguments.
+
+    Args:
+        views: Instead of those that grading uses.
+    """
+    crops = []
+    for view in views or (RECESS_VIEWS if is_recess(region) else CANAL_VIEWS):
+        down, right = view.shift_mm
+        moved = (centre[0] + down / pixel_spacing_mm[0], centre[1] + right / pixel_spacing_mm[1])
+        crop = crop_stack(planes, pixel_spacing_mm=pixel_spacing_mm, region=region, centre=moved, config=config)
+        crops.append(crop[:, :, ::-1] if view.mirrored else crop)
+    return np.stack(crops)
+
+
+def grade_views(
+    classifier: Classifier, views: Sequence[np.ndarray], regions: Sequence[Region]
+) -> list[list[CropGrade]]:
+    """Grade the views [n, 5, px, px] of several regions in one forward pass; the grades of each region's views."""
+    if not regions:
+        return []
+    each = [region for region, crops in zip(regions, views, strict=True) for _ in crops]
+    graded = iter(grade_crops(classifier, np.concatenate(views), each))
+    return [[next(graded) for _ in crops] for crops in views]
 
 
 @dataclass(frozen=True)
@@ -113,7 +146,7 @@ def grade_set(probabilities: np.ndarray, threshold: float) -> tuple[Grade, ...]:
 
 def _doubts(views: Sequence[CropGrade], region: Region, measures: Mapping[str, float]) -> list[str]:
     doubts = []
-    grades = [int(view.log_probabilities.argmax()) for view in views]
+    grades = [int(view.log_probabilities.argmax()) for view in views[:PLACED_VIEWS]]
     if len(set(grades)) > 1:
         shown = ", ".join(str(g) for g in grades)
         doubts.append(f"Moving the box by a millimetre changes the grade ({shown}).")

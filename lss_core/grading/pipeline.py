@@ -16,19 +16,11 @@ from lss_core.grading.classifier import (
     Classifier,
     build_classifier,
     field_mm,
-    grade_crops,
     neighbours,
     region_crop,
 )
 from lss_core.grading.detector import Detection, Detector, SliceFinding, build_detector, find_regions
-from lss_core.grading.doubt import (
-    LEAST_GRADABLE,
-    VIEW_SHIFTS_MM,
-    Judgement,
-    calibration_of,
-    judge,
-    region_views,
-)
+from lss_core.grading.doubt import LEAST_GRADABLE, Judgement, calibration_of, grade_views, judge, region_views
 from lss_core.grading.explain import DEFAULT_METHOD, HeatMap, heat_maps
 from lss_core.grading.levels import (
     MIN_EXTENT_MM,
@@ -274,19 +266,17 @@ class Grader:
         """Grade (slice index, region, box) in one forward pass over all views."""
         if not wanted:
             return []
-        config, count = self._classifier.config, len(VIEW_SHIFTS_MM)
-        crops = np.concatenate([
+        config = self._classifier.config
+        crops = [
             region_views(
                 neighbours(volume, index, config), pixel_spacing_mm=volume.pixel_spacing_mm, region=region,
                 centre=box.centre, config=config,
             )
             for index, region, box in wanted
-        ])
-        views = grade_crops(self._classifier, crops, [region for _, region, _ in wanted for _ in range(count)])
-        return [
-            judge(views[k * count : (k + 1) * count], region, self._calibration)
-            for k, (_, region, _) in enumerate(wanted)
         ]
+        regions = [region for _, region, _ in wanted]
+        graded = grade_views(self._classifier, crops, regions)
+        return [judge(views, region, self._calibration) for views, region in zip(graded, regions, strict=True)]
 
 
 def detector_of(card: Card) -> str:

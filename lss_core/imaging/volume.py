@@ -93,11 +93,12 @@ def crop(
     centre: tuple[float, float],
     size_mm: float,
     size_px: int,
+    outside: float = AIR_HU,
 ) -> np.ndarray:
     """Resample a square of `size_mm` around `centre` (row, column pixels) to float32 [size_px, size_px].
 
-    Antialiased when it shrinks; outside the slice is air. The crop's pixel pitch is size_mm / size_px and its
-    geometric centre lies on `centre`.
+    Antialiased when it shrinks; beyond the slice is `outside`, air by default. The crop's pixel pitch is
+    size_mm / size_px and its geometric centre lies on `centre`.
     """
     half_rows, half_cols = size_mm / pixel_spacing_mm[0] / 2, size_mm / pixel_spacing_mm[1] / 2
     row0, row1 = centre[0] + 0.5 - half_rows, centre[0] + 0.5 + half_rows   # pixel edges, as Pillow counts
@@ -110,7 +111,7 @@ def crop(
         (min(max(-top, 0), bottom - top), max(bottom - max(rows, top), 0)),
         (min(max(-left, 0), right - left), max(right - max(cols, left), 0)),
     )
-    padded = np.pad(inside, padding, constant_values=AIR_HU)
+    padded = np.pad(inside, padding, constant_values=outside)
     box = (col0 - left, row0 - top, col1 - left, row1 - top)
     picture = Image.fromarray(padded, mode="F")
     return np.asarray(picture.resize((size_px, size_px), Image.Resampling.BILINEAR, box=box), dtype=np.float32)

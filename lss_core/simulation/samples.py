@@ -9,7 +9,7 @@ import numpy as np
 from lss_core.imaging.volume import StoredPlane, Volume
 from lss_core.simulation.anatomy import DISC_INDEX, DISCS, Patient, sample_patient, worn
 from lss_core.simulation.render import Acquisition, detect, expose, sample_acquisition
-from lss_core.simulation.truth import RegionTruth, SpinePlane, measure_slice
+from lss_core.simulation.truth import RegionTruth, SpinePlane, mask_slice, measure_slice
 from lss_core.vocabulary import Box, DiscLevel, Region
 
 LEVEL_FIELD_MM = 64.0
@@ -28,6 +28,7 @@ class LevelSample:
     pixel_mm: float
     level: DiscLevel
     regions: dict[Region, RegionTruth]
+    masks: np.ndarray  # uint8 [2, row, column] of the middle slice, see `mask_slice`
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,10 @@ def render_level(
     if offset_mm:
         x, y = SpinePlane(patient, z).xy(0.0, 2.0)
     hu, pixel, corner = _render_patch(patient, acquisition, (x, y, z), rng)
+    ys, xs = (corner[k] + pixel * np.arange(hu.shape[k + 1]) for k in (0, 1))
+    masks = mask_slice(patient, z, acquisition.slice_thickness_mm, ys, xs)
     regions = {r: m.in_pixels(r, y0_mm=corner[0], x0_mm=corner[1], pixel_mm=pixel) for r, m in measured.items()}
-    return LevelSample(hu, pixel, level, regions)
+    return LevelSample(hu, pixel, level, regions, masks)
 
 
 def _render_patch(

@@ -81,6 +81,21 @@ def measure_slice(patient: Patient, z_mm: float, thickness_mm: float) -> dict[Re
     return out
 
 
+def mask_slice(
+    patient: Patient, z_mm: float, thickness_mm: float, ys_mm: np.ndarray, xs_mm: np.ndarray
+) -> np.ndarray:
+    """Share of each pixel, uint8 [2, row, column] in 0..255, that is sac, and that is free of bone and disc.
+
+    Of the same two planes as `measure_slice`: the sac's share adds up to its area.
+    """
+    total = np.zeros((2, len(ys_mm), len(xs_mm)), np.float32)
+    pixel = ys_mm[1] - ys_mm[0]
+    for f in (-0.25, 0.25):
+        labels, _ = trace(patient, z_mm + f * thickness_mm, ys_mm + f * pixel, xs_mm + f * pixel)
+        total += np.stack([labels == tissue.SAC, np.isin(labels, _FREE)])
+    return np.rint(total * (255 / 2)).astype(np.uint8)
+
+
 def _measure_plane(patient: Patient, z_mm: float) -> dict[Region, MeasuredRegion]:
     sections = SpinePlane(patient, z_mm)
     centre_x, centre_y = sections.xy(0.0, 8.0)

@@ -75,9 +75,11 @@ def _render_shard(path: Path, *, seed: int, stream: int) -> None:
     source = SimulatedSource()
     patches = [source.patch(np.random.default_rng([stream, seed, first + k])) for k in range(SHARD)]
     planes = [np.rint(patch.planes).clip(-1024, 3071).astype(np.int16) for patch in patches]
+    masks = [patch.masks.ravel() for patch in patches if patch.masks is not None]
     file = io.BytesIO()
     np.savez(
         file, planes=np.concatenate([p.ravel() for p in planes]), shapes=np.array([p.shape for p in planes]),
+        masks=np.concatenate([np.zeros(0, np.uint8), *masks]),
         described=np.array([json.dumps(_described(patch)) for patch in patches]),
     )
     replace_file(path, file.getvalue())
@@ -85,7 +87,7 @@ def _render_shard(path: Path, *, seed: int, stream: int) -> None:
 
 def _described(patch: KnownPatch) -> dict[str, Any]:
     return {
-        "spacing": patch.pixel_spacing_mm, "gradable": patch.gradable,
+        "spacing": patch.pixel_spacing_mm, "gradable": patch.gradable, "masks": patch.masks is not None,
         "regions": {
             region.value: [known.centre, None if known.grade is None else int(known.grade), dict(known.measures)]
             for region, known in patch.regions.items()
@@ -112,17 +114,20 @@ class PatchBank:
 
 def _read_shard(path: Path) -> list[KnownPatch]:
     with np.load(path) as shard:
-        planes, shapes, described = shard["planes"], shard["shapes"], shard["described"]
-    ends = np.cumsum(shapes.prod(axis=1))
-    return [
-        _patch(planes[end - shape.prod() : end].reshape(shape), json.loads(text))
-        for end, shape, text in zip(ends, shapes, described, strict=True)
-    ]
+        planes, masks, shapes = shard["planes"], shard["masks"], shard["shapes"]
+        described = [json.loads(text) for text in shard["described"]]
+    patches, plane, mask = [], 0, 0
+    for shape, values in zip(shapes, described, strict=True):
+        size, masked = shape.prod(), 2 * shape[1:].prod() if values["masks"] else 0
+        own = masks[mask : mask + masked].reshape(2, *shape[1:]) if masked else None
+        patches.append(_patch(planes[plane : plane + size].reshape(shape), own, values))
+        plane, mask = plane + size, mask + masked
+    return patches
 
 
-def _patch(planes: np.ndarray, values: dict[str, Any]) -> KnownPatch:
+def _patch(planes: np.ndarray, masks: np.ndarray | None, values: dict[str, Any]) -> KnownPatch:
     regions = {
         Region(name): KnownRegion(tuple(centre), None if grade is None else Grade(grade), measures)
         for name, (centre, grade, measures) in values["regions"].items()
     }
-    return KnownPatch(planes, tuple(values["spacing"]), regions, values["gradable"])
+    return KnownPatch(planes, tuple(values["spacing"]), regions, values["gradable"], masks)

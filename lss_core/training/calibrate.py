@@ -10,11 +10,11 @@ from collections.abc import Sized
 
 import numpy as np
 
-from lss_core.grading.classifier import Classifier, grade_crops
+from lss_core.grading.classifier import Classifier
 from lss_core.grading.doubt import (
     KINDS,
-    VIEW_SHIFTS_MM,
     Calibration,
+    grade_views,
     kind_of,
     pooled_log_probabilities,
     region_views,
@@ -62,11 +62,7 @@ def judged_patches(
             )
             for region, k in known.items()
         ]
-        if not crops:
-            continue
-        count = len(VIEW_SHIFTS_MM)
-        views = grade_crops(classifier, np.concatenate(crops), [region for region in known for _ in range(count)])
-        for place, (region, k) in enumerate(known.items()):
-            logs[kind_of(region)].append(pooled_log_probabilities(views[place * count : (place + 1) * count]))
+        for views, (region, k) in zip(grade_views(classifier, crops, list(known)), known.items(), strict=True):
+            logs[kind_of(region)].append(pooled_log_probabilities(views))
             truth[kind_of(region)].append(int(k.grade or 0))
     return {kind: np.array(logs[kind]) for kind in KINDS}, {kind: np.array(truth[kind]) for kind in KINDS}

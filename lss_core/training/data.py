@@ -7,6 +7,7 @@ and a resumed run sees exactly the samples that an uninterrupted one would have 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch.utils.data import Dataset
 
-from lss_core.grading.classifier import ClassifierConfig, crop_stack, in_head_units, is_recess
+from lss_core.grading.classifier import MASKS, ClassifierConfig, crop_masks, crop_stack, in_head_units, is_recess
 from lss_core.grading.detector import (
     OFFSET_UNIT_MM,
     REGIONS,
@@ -94,7 +95,7 @@ class SimulatedSource:
             region: KnownRegion(truth.box.centre, truth.grade, truth.measures)
             for region, truth in sample.regions.items()
         }
-        return KnownPatch(sample.hu, (sample.pixel_mm, sample.pixel_mm), regions)
+        return KnownPatch(sample.hu, (sample.pixel_mm, sample.pixel_mm), regions, masks=sample.masks)
 
     def axial(self, rng: np.random.Generator) -> KnownSlice:
         patient = sample_patient(rng)
@@ -157,27 +158,47 @@ class CropStream(_Stream):
 
     def _view(self, patch: KnownPatch, rng: np.random.Generator) -> Sample:
         planes = vary_hu(patch.planes, rng)
-        crops, measures, grades, recess, gradable = [], [], [], [], []
+        crops, masks, measures, grades, recess, gradable = [], [], [], [], [], []
         for region, known in patch.regions.items():
             misplaced = rng.random() < MISPLACED_SHARE
             centre = _moved(known.centre, patch.pixel_spacing_mm, rng, off_by=_off_by(region) if misplaced else None)
             zoom = float(rng.uniform(0.95, 1.05)) if known.measures else 1.0
-            crop = crop_stack(planes, pixel_spacing_mm=patch.pixel_spacing_mm, region=region, centre=centre,
-                              config=self._config, zoom=zoom)
+            place = _Place(patch.pixel_spacing_mm, region, centre, self._config, zoom)
+            crop = crop_stack(planes, **vars(place))
+            mask = self._mask(patch, place)
             if region is Region.CENTRAL_CANAL and rng.random() < 0.5:
-                crop = np.ascontiguousarray(crop[:, :, ::-1])
+                crop, mask = crop[:, :, ::-1], mask[:, :, ::-1]
             there = patch.gradable and not misplaced
             seen = _zoomed(region, known, zoom) if there else KnownRegion(centre, None)
             seen = _as_labelled(seen, rng) if rng.random() < self._label_noise else seen
             crops.append(crop)
+            masks.append(mask)
             measures.append(in_head_units(region, seen.measures))
             grades.append(UNKNOWN_GRADE if seen.grade is None else int(seen.grade))
             recess.append(is_recess(region))
             gradable.append(float(there))
         return {
-            "crops": torch.from_numpy(np.stack(crops)), "measures": torch.tensor(measures, dtype=torch.float32),
-            "grades": torch.tensor(grades), "recess": torch.tensor(recess), "gradable": torch.tensor(gradable),
+            "crops": torch.from_numpy(np.stack(crops)), "masks": torch.from_numpy(np.stack(masks)),
+            "measures": torch.tensor(measures, dtype=torch.float32), "grades": torch.tensor(grades),
+            "recess": torch.tensor(recess), "gradable": torch.tensor(gradable),
         }
+
+    def _mask(self, patch: KnownPatch, place: _Place) -> np.ndarray:
+        """Of the crop at this place; NaN where it is not known."""
+        if patch.masks is None:
+            return np.full((MASKS, *[self._config.crop_px // 2] * 2), np.nan, np.float32)
+        return crop_masks(patch.masks, **vars(place))
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a crop is taken, as `crop_stack` and `crop_masks` are told."""
+
+    pixel_spacing_mm: tuple[float, float]
+    region: Region
+    centre: tuple[float, float]
+    config: ClassifierConfig
+    zoom: float
 
 
 def _off_by(region: Region) -> tuple[float, float]:

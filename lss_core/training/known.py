@@ -23,13 +23,15 @@ class KnownRegion:
 class KnownPatch:
     """Three slices 3 mm apart, HU [3, row, column], with the reference of the middle one.
 
-    Where `gradable` is False the patch shows no lumbar disc level and its regions are only places to look at.
+    Where `gradable` is False the patch shows no lumbar disc level and its regions are only places to look at. `masks`
+    are known of simulated patches: uint8 [2, row, column], see `lss_core.simulation.truth.mask_slice`.
     """
 
     planes: np.ndarray
     pixel_spacing_mm: tuple[float, float]
     regions: dict[Region, KnownRegion]
     gradable: bool = True
+    masks: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.functional import binary_cross_entropy_with_logits, l1_loss, logsigmoid
+from torch.nn.functional import binary_cross_entropy_with_logits, interpolate, l1_loss, logsigmoid
 from torch.utils.data import DataLoader, Dataset
 
 from lss_core.grading.checkpoint import ATTRIBUTIONS, NETWORK_DEFINITIONS, load_checkpoint, save_checkpoint
@@ -48,7 +47,9 @@ NARROWED_DATA = (
     "(lss_core.simulation.narrowing); no scan carries a clinical grade"
 )
 OWN_DATA = "trained on de-identified scans of the training group with their reference standard"
+NAN = float("nan")                  # what a batch does not show
 VALIDATION_SAMPLES = 96
+MASK_WEIGHT = 4.0                   # cells are many and mostly easy: the mean of their losses is small
 VALIDATION_PATCHES = 3072           # simulated ones in a bank
 # Fields that decide no weight.
 PLACES = ("out", "control", "start_in", "resume", "save_every_s", "report_every", "bank")
@@ -241,7 +242,8 @@ def levels_task(training: Training, network: LevelsConfig, *, rows: int = 160) -
 def classifier_losses(network: nn.Module, batch: Sample) -> dict[str, torch.Tensor]:
     """Likelihood of the grade by each head, of the measures, and of being gradable, each where it is known.
 
-    The measurement head learns the grade too: the measure is then censored to an interval.
+    The measurement head learns the grade too: the measure is then censored to an interval. Masks are learned where they
+    are known, which is on simulated patches.
     """
     output = network(batch["crops"], batch["recess"])
     graded = batch["grades"] != UNKNOWN_GRADE
@@ -258,11 +260,24 @@ def classifier_losses(network: nn.Module, batch: Sample) -> dict[str, torch.Tens
         known = ~batch["measures"].isnan()
         density = (output.negative_log_density(batch["measures"].nan_to_num()) * known).sum() / known.sum().clamp_min(1)
         measured = likelihood(output.measured_log_probabilities())
-        losses |= {"loss": losses["loss"] + 0.5 * measured + 0.7 * density, "measure": density}
+        losses |= {"loss": losses["loss"] + 0.5 * measured + 0.7 * density}
+        losses |= {"measure": density if known.any() else density * NAN}
+    if output.mask_logits is not None:
+        losses |= _mask_loss(output.mask_logits, batch["masks"], losses["loss"])
     right = (output.grade_log_probabilities().argmax(1) == batch["grades"]).float()
     for name, kind in (("central", ~batch["recess"]), ("recess", batch["recess"])):
         losses[name] = right[kind & graded].mean()
     return losses
+
+
+def _mask_loss(logits: torch.Tensor, masks: torch.Tensor, loss: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Cross-entropy of the masks, per cell, where they are known; added to the loss."""
+    known = ~masks[:, 0, 0, 0].isnan()
+    if not known.any():
+        return {"mask": logits.new_tensor(NAN)}
+    drawn = interpolate(logits[known], size=masks.shape[-2:], mode="bilinear")
+    mask = binary_cross_entropy_with_logits(drawn, masks[known])
+    return {"loss": loss + MASK_WEIGHT * mask, "mask": mask}
 
 
 def detector_losses(network: nn.Module, batch: Sample) -> dict[str, torch.Tensor]:
@@ -380,9 +395,9 @@ def train(
 
 
 def _means(losses: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Of each loss over some steps; a loss of which no step knew the value is NaN."""
-    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
-        return {name: float(np.nanmean([each[name] for each in losses])) for name in losses[0]} if losses else {}
+    """Of each loss over some steps; a loss of which no step knew the value is left out."""
+    values = {name: [each[name] for each in losses] for name in (losses[0] if losses else {})}
+    return {name: float(np.nanmean(each)) for name, each in values.items() if not np.isnan(each).all()}
 
 
 def _left_s(step: int, training: Training, samples_per_s: float) -> float:
@@ -513,7 +528,7 @@ def validate(task: Task, network: nn.Module, training: Training) -> dict[str, fl
             {name: float(value) for name, value in task.losses(network, batch).items()}
             for batch in _batches(task.samples(VALIDATION_STREAM, steps * training.batch), short, first=0)
         ]
-    return {name: float(np.nanmean([total[name] for total in totals])) for name in totals[0]}
+    return _means(totals)
 
 
 @dataclass(frozen=True)

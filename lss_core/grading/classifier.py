@@ -167,7 +167,7 @@ class Classifier(nn.Module):
             drawn = mask_logits.sigmoid()
             pooled = torch.cat([pooled, self.masks.seen(drawn)], dim=1)
         raw = torch.where(is_recess[:, None], self.recess_head(pooled), self.canal_head(pooled))
-        if drawn is not None:
+        if self.masks is not None and drawn is not None:
             area = drawn[:, SAC_MASK].mean((1, 2)) * (self.config.canal_mm**2 / MEASURE_UNITS[SAC_AREA])
             height = self.masks.narrowest(drawn, pooled) * (self.config.recess_mm / MEASURE_UNITS[RECESS_HEIGHT])
             raw = raw + pad(torch.where(is_recess, height, area)[:, None], (FIRST_MEASURE, OUTPUTS - FIRST_MEASURE - 1))

@@ -43,7 +43,6 @@ GAP_SHARPNESS = 50.0
 MASK_START = -3.0                   # log-odds before anything is learned: a twentieth of a crop is sac
 MEASURES = 2                        # outputs of the measurement head; recesses use the first alone
 ORDINAL = slice(0, 3)
-FIRST_MEASURE = 3                   # sac area or recess height, beyond what the masks show of it
 LOCATION, LOG_SCALE = slice(3, 3 + MEASURES), slice(3 + MEASURES, 3 + 2 * MEASURES)
 GRADABLE = 3 + 2 * MEASURES
 OUTPUTS = GRADABLE + 1
@@ -170,7 +169,8 @@ class Classifier(nn.Module):
         if self.masks is not None and drawn is not None:
             area = drawn[:, SAC_MASK].mean((1, 2)) * (self.config.canal_mm**2 / MEASURE_UNITS[SAC_AREA])
             height = self.masks.narrowest(drawn, pooled) * (self.config.recess_mm / MEASURE_UNITS[RECESS_HEIGHT])
-            raw = raw + pad(torch.where(is_recess, height, area)[:, None], (FIRST_MEASURE, OUTPUTS - FIRST_MEASURE - 1))
+            first = LOCATION.start              # the grading measure
+            raw = raw + pad(torch.where(is_recess, height, area)[:, None], (first, OUTPUTS - first - 1))
         return raw.float(), mask_logits
 
     def explained_layers(self) -> list[nn.Module]:

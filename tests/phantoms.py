@@ -83,7 +83,7 @@ class MarkerLevels(nn.Module):
 
         lumbosacral, thoracic = like(LUMBOSACRAL_HU), like(THORACIC_HU)
         heat = torch.stack([like(DISC_HU) + lumbosacral + thoracic, lumbosacral, thoracic], 1)
-        return torch.logit(heat.clamp(0.001, 0.999))
+        return torch.cat([torch.logit(heat.clamp(0.001, 0.999)), torch.zeros_like(heat[:, :1])], 1)
 
 
 def tiny_classifier(seed: int = 0) -> Classifier:

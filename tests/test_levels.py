@@ -6,12 +6,14 @@ import torch
 
 from lss_core.grading.detector import find_regions
 from lss_core.grading.levels import (
+    DiscFinding,
     DiscPeak,
     LevelNetwork,
     LevelsConfig,
     find_discs,
     find_levels,
     name_discs,
+    one_spine,
     trace_canal,
 )
 from lss_core.grading.sacrum import sacrum_top, wing_share, wings_below
@@ -73,7 +75,7 @@ def test_the_disc_at_the_top_of_the_wings_is_lumbosacral_and_the_sacral_one_belo
 def test_a_faint_disc_is_seen_where_the_wings_say_that_it_must_be():
     heat = np.zeros((3, 50, len(DEPTHS_MM)), np.float32)
     heat[0, [10, 28], int(np.argmin(np.abs(DEPTHS_MM + 8)))] = CONFIG.faint_threshold + 0.05
-    found = find_discs(heat, np.arange(50) * 2.0, CONFIG, (14.0, 40.0))
+    found = find_discs(heat, np.zeros(heat.shape[1:]), np.arange(50) * 2.0, CONFIG, (14.0, 40.0))
     assert [round(d.position_mm) for d in found] == [20]
 
 
@@ -107,14 +109,15 @@ def test_of_two_peaks_closer_than_discs_the_better_chain_stays():
     column = int(np.argmin(np.abs(DEPTHS_MM + 8)))
     for row, value in ((10, 0.9), (15, 0.5), (28, 0.8), (46, 0.9), (70, 0.2)):
         heat[0, row, column] = value
-    assert [round(d.position_mm) for d in find_discs(heat, positions, CONFIG)] == [20, 56, 92]
+    found = find_discs(heat, np.zeros(heat.shape[1:]), positions, CONFIG)
+    assert [round(d.position_mm) for d in found] == [20, 56, 92]
 
 
 def test_heat_in_front_of_or_behind_the_canal_is_no_disc():
     heat = np.zeros((3, 50, len(DEPTHS_MM)), np.float32)
     heat[0, 20, DEPTHS_MM < -40] = 1.0
     heat[0, 30, DEPTHS_MM > 15] = 1.0
-    assert find_discs(heat, np.arange(50) * 2.0, CONFIG) == []
+    assert find_discs(heat, np.zeros(heat.shape[1:]), np.arange(50) * 2.0, CONFIG) == []
 
 
 def test_marked_discs_are_found_on_their_slices():
@@ -133,7 +136,7 @@ def test_network_takes_images_of_any_length():
     network = LevelNetwork(CONFIG).eval()
     with torch.inference_mode():
         for rows in (1, 33, 160):
-            assert network(torch.rand(1, 5, rows, 56)).shape == (1, 3, rows, 56)
+            assert network(torch.rand(1, 5, rows, 56)).shape == (1, 4, rows, 56)
 
 
 def test_straightening_follows_the_canal():
@@ -194,11 +197,28 @@ def test_a_line_goes_straight_on_beyond_its_ends():
     assert short.rows_mm[0] == 10.0 and short.rows_mm[-1] == 30.0
 
 
-def test_positions_between_slices_are_read_from_the_parabola():
-    positions = np.arange(60) * 2.0
-    true_mm = 51.0
-    profile = 0.9 * np.exp(-0.5 * ((positions - true_mm) / 4) ** 2)
+def test_a_disc_lies_where_the_rows_about_its_peak_say_each_as_far_as_it_is_hot():
+    positions = 10.0 + np.arange(60) * 2.0
+    column = int(np.argmin(np.abs(DEPTHS_MM + 8)))
     heat = np.zeros((3, 60, len(DEPTHS_MM)), np.float32)
-    heat[0, :, 20] = 0
-    heat[0, :, int(np.argmin(np.abs(DEPTHS_MM + 8)))] = profile
-    assert find_discs(heat, positions, CONFIG)[0].position_mm == pytest.approx(true_mm, abs=0.3)
+    heat[0, :, column] = 0.9 * np.exp(-0.5 * ((positions - 51.0) / 4) ** 2)
+    toward = np.full(heat.shape[1:], 100.0)                         # where nothing is hot nothing is believed
+    toward[:, column] = 50.7 - positions
+    (found,) = find_discs(heat, toward, positions, CONFIG)
+    assert found.position_mm == pytest.approx(50.7, abs=1e-6)
+    heat[0, 19, column], heat[0, 20, column] = 0.3, 0.9             # two rows of different minds
+    heat[0, [k for k in range(60) if k not in (19, 20)], column] = 0
+    toward[19, column], toward[20, column] = 1.0, 3.0
+    (found,) = find_discs(heat, toward, positions, CONFIG)
+    assert found.position_mm == pytest.approx((0.3 * 49.0 + 0.9 * 53.0) / 1.2)
+
+
+def test_what_lies_beyond_a_gap_that_no_spine_has_is_left_out():
+    def discs(*places: float) -> list[DiscFinding]:
+        return [DiscFinding(place, 0, 0.9, None) for place in places]
+
+    spine = discs(240.0, 270.0, 345.0)                              # one disc unseen
+    assert one_spine([*discs(110.0, 137.0), *spine]) == spine
+    assert one_spine([*spine, *discs(500.0)]) == spine
+    assert one_spine([*discs(0.0), *discs(100.0)]) == discs(100.0)
+    assert one_spine([]) == []

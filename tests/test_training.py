@@ -10,8 +10,8 @@ import torch
 from lss_core.grading.checkpoint import load_checkpoint, read_card
 from lss_core.grading.classifier import LOCATION, ORDINAL, Classifier, ClassifierConfig, build_classifier
 from lss_core.grading.detector import REGIONS, DetectorConfig, SliceFrame
-from lss_core.grading.levels import LUMBOSACRAL, THORACIC, LevelsConfig
-from lss_core.imaging.straighten import straighten
+from lss_core.grading.levels import ANY_DISC, LUMBOSACRAL, THORACIC, LevelsConfig
+from lss_core.imaging.straighten import DEPTHS_MM, PITCH_MM, straighten
 from lss_core.simulation.samples import sample_coarse_volume
 from lss_core.simulation.series import write_simulated
 from lss_core.training import data
@@ -298,9 +298,27 @@ def test_disc_heat_marks_the_lumbosacral_disc_only_above_a_visible_sacrum():
         expected = DiscLevel.L5_S1 in coarse.discs and coarse.sacrum_in_view
         assert (heat[LUMBOSACRAL].max() == 1.0) == expected
         assert (heat[THORACIC].max() > 0) == any(name.startswith("T") for name in coarse.discs)
+        toward = data.toward_disc(coarse, straightened)
+        marked = heat[ANY_DISC].max(axis=1) > 0.5
+        said = (straightened.positions_mm + toward)[marked]
+        places = [place for name, (place, _, _) in coarse.discs.items() if not name.startswith("S")]
+        assert marked.any() and all(min(abs(place - each) for place in places) < 1e-3 for each in said)
         seen.add(expected)
         if len(seen) == 2:
             break
+
+
+def test_what_lies_beside_and_behind_slides_along_the_spine_and_the_middle_stays():
+    rows = np.broadcast_to(np.linspace(0, 1, 80, dtype=np.float32)[None, :, None], (5, 80, len(DEPTHS_MM))).copy()
+    moved = data.loosened(rows, np.random.default_rng(5))
+    slid_mm = (rows - moved)[:, 10:-10].mean(axis=1) * 79 * PITCH_MM          # [slab, depth], headward
+    behind = DEPTHS_MM > data.BEHIND_MM
+    assert not slid_mm[2, ~behind].any()
+    left, right = slid_mm[[0, 4]], slid_mm[[1, 3]]
+    for part in (left, right, slid_mm[2, behind]):
+        np.testing.assert_allclose(part, part.flat[0], atol=1e-3)
+        assert 0.01 < abs(part.flat[0]) <= data.LOOSENED_MM
+    assert len({round(float(part.flat[0]), 2) for part in (left, right, slid_mm[2, behind])}) == 3
 
 
 def test_losses_fall_to_nothing_for_a_perfect_answer():

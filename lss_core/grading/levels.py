@@ -34,6 +34,9 @@ from lss_core.imaging.volume import Volume, window
 from lss_core.vocabulary import DiscLevel
 
 ANY_DISC, LUMBOSACRAL, THORACIC = 0, 1, 2           # heat map channels
+TOWARD = 3                                          # channel of the distance to the disc, mm headward
+WIDEST_GAP_MM = 80.0                                # between discs of one spine, two of them unseen
+NEAR_MM = 4.0                                       # rows this close to a peak say together where its disc is
 LEVELS_UPWARD = tuple(reversed(DiscLevel))          # L5/S1 first
 MIN_EXTENT_MM = 30.0                                # shorter volumes hold too little spine to look for discs along it
 
@@ -54,7 +57,7 @@ class LevelsConfig:
 
 
 class LevelNetwork(nn.Module):
-    """A small U-Net over the straightened sagittal slabs."""
+    """A small U-Net over the straightened sagittal slabs; a head of its own says where exactly each disc lies."""
 
     def __init__(self, config: LevelsConfig) -> None:
         super().__init__()
@@ -65,9 +68,10 @@ class LevelNetwork(nn.Module):
         self.up = nn.ModuleList(_block(a + b, a) for a, b in pairwise(widths))
         self.heat = nn.Conv2d(config.width, 3, 1)
         nn.init.constant_(self.heat.bias, -4.0)  # type: ignore[arg-type]
+        self.toward = nn.Sequential(_block(config.width, config.width), nn.Conv2d(config.width, 1, 1))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Images (B, 5, Z, D) of any size to heat logits (B, 3, Z, D)."""
+        """Images (B, 5, Z, D) of any size to (B, 4, Z, D): three heat logits, and mm from each row up to its disc."""
         rows, cols = images.shape[2:]
         multiple = 2**self.config.depth
         x = pad(images, (0, -cols % multiple, 0, -rows % multiple), mode="replicate")
@@ -78,7 +82,7 @@ class LevelNetwork(nn.Module):
         x = skips.pop()
         for block, skip in zip(reversed(self.up), reversed(skips), strict=True):
             x = block(torch.cat([skip, interpolate(x, scale_factor=2.0, mode="nearest")], dim=1))
-        return self.heat(x).float()[:, :, :rows, :cols]
+        return torch.cat([self.heat(x), self.toward(x)], dim=1).float()[:, :, :rows, :cols]
 
 
 def _block(inputs: int, outputs: int) -> nn.Sequential:
@@ -112,11 +116,12 @@ def find_levels(network: LevelNetwork, volume: Volume, line: CanalLine) -> list[
     """The lumbar discs of a volume, from foot to head."""
     straightened = straighten(volume, line)
     with torch.inference_mode():
-        heat = network(torch.from_numpy(level_image(straightened))[None])[0].sigmoid().numpy()
+        maps = network(torch.from_numpy(level_image(straightened))[None])[0]
+    heat, toward_mm = maps[:TOWARD].sigmoid().numpy(), maps[TOWARD].numpy()
     shares = wing_share(volume, line)
     top = sacrum_top(shares, volume.positions_mm)
     window_mm = None if top is None else (top - ABOVE_SACRUM_MM[0], top + ABOVE_SACRUM_MM[1])
-    discs = find_discs(heat, straightened.positions_mm, network.config, window_mm)
+    discs = find_discs(heat, toward_mm, straightened.positions_mm, network.config, window_mm)
     discs = [replace(disc, wings=wings_below(shares, volume.positions_mm, disc.position_mm)) for disc in discs]
     return [
         DiscFinding(disc.position_mm, int(np.argmin(np.abs(volume.positions_mm - disc.position_mm))), disc.heat, level)
@@ -136,14 +141,17 @@ class DiscPeak:
 
 
 def find_discs(
-    heat: np.ndarray, positions_mm: np.ndarray, config: LevelsConfig, window_mm: tuple[float, float] | None = None
+    heat: np.ndarray, toward_mm: np.ndarray, positions_mm: np.ndarray, config: LevelsConfig,
+    window_mm: tuple[float, float] | None = None,
 ) -> list[DiscPeak]:
     """Read heat [3, z, depth]: the chain of peaks along the canal that best agrees with the spacing of discs.
 
     Args:
+        toward_mm: [z, depth], how far headward of each row the disc lies that is hot there.
         window_mm: Where the L5/S1 disc must lie by the sacral wings; fainter heat is enough there.
     """
-    along = heat[:, :, (DEPTHS_MM > -22.0) & (DEPTHS_MM < 6.0)].max(axis=2)         # [3, z]
+    read = (DEPTHS_MM > -22.0) & (DEPTHS_MM < 6.0)
+    along = heat[:, :, read].max(axis=2)                                            # [3, z]
     profile = along[ANY_DISC]
     inner = np.pad(profile, 1, constant_values=-1.0)
     least = np.full(len(profile), config.threshold)
@@ -155,19 +163,18 @@ def find_discs(
     for row in rows:
         beside = along[:, max(row - reach, 0) : row + reach + 1].max(axis=1)
         peaks.append(DiscPeak(
-            float(positions_mm[0]) + (row + _vertex(profile, int(row))) * PITCH_MM, float(profile[row]),
+            _place(heat[ANY_DISC][:, read], toward_mm[:, read], positions_mm, int(row)), float(profile[row]),
             float(beside[LUMBOSACRAL]), float(beside[THORACIC]),
         ))
     return _best_chain(peaks, config)
 
 
-def _vertex(profile: np.ndarray, row: int) -> float:
-    """Sub-row shift of a peak, from the parabola through it and its neighbours."""
-    if row in (0, len(profile) - 1):
-        return 0.0
-    below, here, above = (float(profile[row + k]) for k in (-1, 0, 1))
-    curvature = below - 2 * here + above
-    return 0.5 * (below - above) / curvature if curvature < 0 else 0.0
+def _place(heat: np.ndarray, toward_mm: np.ndarray, positions_mm: np.ndarray, row: int) -> float:
+    """Where the rows about a peak say that its disc is, each as far as it is hot."""
+    reach = round(NEAR_MM / PITCH_MM)
+    near = slice(max(row - reach, 0), row + reach + 1)
+    said = positions_mm[near, None] + toward_mm[near]
+    return float(np.average(said, weights=heat[near]))
 
 
 def _best_chain(peaks: Sequence[DiscPeak], config: LevelsConfig) -> list[DiscPeak]:
@@ -221,6 +228,20 @@ def name_discs(
             break
         named.append((discs[k], LEVELS_UPWARD[count]))
     return named
+
+
+def one_spine(discs: Sequence[DiscFinding]) -> list[DiscFinding]:
+    """The discs, from foot to head, without those beyond a gap that no spine has: a canal traced into a hip ends there.
+
+    Of the parts that such gaps leave, the one with most discs stays; of equal ones that nearer to the head.
+    """
+    parts: list[list[DiscFinding]] = []
+    for disc in discs:
+        if parts and disc.position_mm - parts[-1][-1].position_mm <= WIDEST_GAP_MM:
+            parts[-1].append(disc)
+        else:
+            parts.append([disc])
+    return max(reversed(parts), key=len, default=[])
 
 
 STEP_PENALTY_PER_MM = 0.04          # of canal shift beyond what the spine's curve allows

@@ -28,6 +28,7 @@ from lss_core.grading.levels import (
     LevelNetwork,
     build_level_network,
     find_levels,
+    one_spine,
     trace_canal,
 )
 from lss_core.grading.refusal import implausible, region_refusal
@@ -222,15 +223,17 @@ class Grader:
         near = {disc.slice_index: _canal_pixel(volume, line, disc) for disc in discs}
         findings = {f.slice_index: f for f in find_regions(self._detector, volume, list(near), near=near)}
         reach = _reach(volume, lumbar)
-        located = [
-            Located(disc.level, disc.slice_index, findings[disc.slice_index].regions)
-            for disc in reversed(discs)
+        believed = [
+            disc for disc in discs
             if disc.level is not None
             or (reach[0] <= disc.position_mm <= reach[1] and self._is_lumbar(findings[disc.slice_index]))
         ]
-        if not located:
+        if not believed:
             raise Refusal(NO_LUMBAR_SPINE.format("the discs in view are not lumbar"))
-        return located
+        return [
+            Located(disc.level, disc.slice_index, findings[disc.slice_index].regions)
+            for disc in reversed(one_spine(believed))
+        ]
 
     def _is_lumbar(self, finding: SliceFinding) -> bool:
         """Whether the detector itself vouches for a disc that could not be counted."""

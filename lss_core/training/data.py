@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, shift
 from torch.utils.data import Dataset
 
 from lss_core.grading.classifier import MASKS, ClassifierConfig, crop_masks, crop_stack, in_head_units, is_recess
@@ -26,7 +26,15 @@ from lss_core.grading.detector import (
     slice_image,
 )
 from lss_core.grading.levels import ANY_DISC, LUMBOSACRAL, THORACIC, level_image
-from lss_core.imaging.straighten import DEPTHS_MM, CanalLine, Straightened, extend_line, straighten
+from lss_core.imaging.straighten import (
+    DEPTHS_MM,
+    PITCH_MM,
+    SLAB_OFFSETS_MM,
+    CanalLine,
+    Straightened,
+    extend_line,
+    straighten,
+)
 from lss_core.simulation.anatomy import sample_patient
 from lss_core.simulation.render import sample_acquisition
 from lss_core.simulation.samples import (
@@ -45,6 +53,8 @@ TRAIN_STREAM, VALIDATION_STREAM = 1, 2
 BESIDE_SHARE, ELSEWHERE_SHARE = 0.15, 0.11         # of simulated patches: beside a disc, and where there is none
 BESIDE_MM = 10.0
 MISPLACED_SHARE = 0.06                              # of crops: moved off their region, to be recognised as not gradable
+LOOSENED_SHARE, LOOSENED_MM = 0.7, 9.0              # of level images: what lies beside the middle slides by as much
+BEHIND_MM = 4.0                                     # of the canal's centre: its back wall and the laminae begin
 UNKNOWN_GRADE = -1
 Sample = dict[str, torch.Tensor]
 
@@ -337,11 +347,30 @@ class SagittalStream(_Stream):
     def _view(self, coarse: CoarseVolume, rng: np.random.Generator) -> Sample:
         straightened = straighten(coarse.volume, jittered_line(coarse, rng))
         image = level_image(Straightened(vary_hu(straightened.hu, rng), straightened.positions_mm))
-        heat = disc_heat(coarse, straightened)
+        if rng.random() < LOOSENED_SHARE:
+            image = loosened(image, rng)
+        heat, toward = disc_heat(coarse, straightened), toward_disc(coarse, straightened)
         image = np.clip(image * rng.normal(1.0, 0.18) + rng.normal(0.0, 0.06), 0, 1).astype(np.float32)
         if rng.random() < 0.5:
             image = image[::-1]                                     # left and right slabs exchanged
-        return _fixed_rows(np.ascontiguousarray(image), heat, self._rows, rng)
+        return _fixed_rows(np.ascontiguousarray(image), heat, toward, self._rows, rng)
+
+
+def loosened(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A level image whose lateral slabs, and what lies behind the canal, have slid along the spine against its middle.
+
+    How pedicles, foramina and laminae lie against the disc differs more between people than between simulated ones; the
+    vertebral bodies and discs of the middle slab are to decide where a disc is.
+    """
+    behind = DEPTHS_MM > BEHIND_MM
+    near, far, back = rng.uniform(-LOOSENED_MM, LOOSENED_MM, 3) / PITCH_MM
+    out = image.copy()
+    for slab, offset_mm in enumerate(SLAB_OFFSETS_MM):
+        if offset_mm:
+            out[slab] = shift(image[slab], (near if abs(offset_mm) < 18 else far, 0), order=1, mode="nearest")
+        else:
+            out[slab][:, behind] = shift(image[slab][:, behind], (back, 0), order=1, mode="nearest")
+    return out
 
 
 def jittered_line(coarse: CoarseVolume, rng: np.random.Generator) -> CanalLine:
@@ -360,6 +389,15 @@ def jittered_line(coarse: CoarseVolume, rng: np.random.Generator) -> CanalLine:
     if not seen.any():
         return CanalLine(positions, rows, cols)
     return extend_line(positions, CanalLine(positions[seen], rows[seen], cols[seen]))
+
+
+def toward_disc(coarse: CoarseVolume, straightened: Straightened) -> np.ndarray:
+    """Mm headward from each row to the nearest disc that `disc_heat` marks, float32 [z]; NaN without a disc."""
+    places = np.array([place for name, (place, _, _) in coarse.discs.items() if not name.startswith("S")])
+    if not len(places):
+        return np.full(len(straightened.positions_mm), np.nan, np.float32)
+    away = places[None, :] - straightened.positions_mm[:, None]
+    return away[np.arange(len(away)), np.abs(away).argmin(axis=1)].astype(np.float32)
 
 
 def disc_heat(coarse: CoarseVolume, straightened: Straightened, *, sigma_mm: float = 4.0) -> np.ndarray:
@@ -388,19 +426,24 @@ def disc_heat(coarse: CoarseVolume, straightened: Straightened, *, sigma_mm: flo
     return heat
 
 
-def _fixed_rows(image: np.ndarray, heat: np.ndarray, rows: int, rng: np.random.Generator) -> Sample:
+def _fixed_rows(
+    image: np.ndarray, heat: np.ndarray, toward: np.ndarray, rows: int, rng: np.random.Generator
+) -> Sample:
     """Cut (at random) or pad along z to `rows`; padded rows do not count."""
     length = image.shape[1]
     if length >= rows:
         first = int(rng.integers(0, length - rows + 1))
-        image, heat, counted = image[:, first : first + rows], heat[:, first : first + rows], np.ones(rows, bool)
+        cut = slice(first, first + rows)
+        image, heat, toward, counted = image[:, cut], heat[:, cut], toward[cut], np.ones(rows, bool)
     else:
         missing = ((0, 0), (0, rows - length), (0, 0))
         image, heat = np.pad(image, missing, mode="edge"), np.pad(heat, missing)
+        toward = np.pad(toward, missing[1], constant_values=np.nan)
         counted = np.arange(rows) < length
     return {
         "image": torch.from_numpy(np.ascontiguousarray(image))[None],
-        "heat": torch.from_numpy(np.ascontiguousarray(heat))[None], "counted": torch.from_numpy(counted)[None],
+        "heat": torch.from_numpy(np.ascontiguousarray(heat))[None],
+        "toward": torch.from_numpy(np.ascontiguousarray(toward))[None], "counted": torch.from_numpy(counted)[None],
     }
 
 

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from lss_core.grading.checkpoint import ATTRIBUTIONS, NETWORK_DEFINITIONS, load_checkpoint, save_checkpoint
 from lss_core.grading.classifier import Classifier, ClassifierConfig, build_classifier
 from lss_core.grading.detector import Detector, DetectorConfig, build_detector
-from lss_core.grading.levels import LevelNetwork, LevelsConfig
+from lss_core.grading.levels import ANY_DISC, TOWARD, LevelNetwork, LevelsConfig
 from lss_core.training.bank import fill_bank
 from lss_core.training.calibrate import fit_calibration
 from lss_core.training.data import (
@@ -49,6 +49,7 @@ NARROWED_DATA = (
 OWN_DATA = "trained on de-identified scans of the training group with their reference standard"
 NAN = float("nan")                  # what a batch does not show
 VALIDATION_SAMPLES = 96
+PLACE_WEIGHT = 0.3                  # of a disc's error in mm, beside the focal losses
 MASK_WEIGHT = 4.0                   # cells are many and mostly easy: the mean of their losses is small
 VALIDATION_PATCHES = 3072           # simulated ones in a bank
 # Fields that decide no weight.
@@ -295,10 +296,16 @@ def detector_losses(network: nn.Module, batch: Sample) -> dict[str, torch.Tensor
 
 
 def levels_losses(network: nn.Module, batch: Sample) -> dict[str, torch.Tensor]:
-    """Focal loss of the three kinds of disc."""
-    logits, counted = network(batch["image"]), batch["counted"][:, None, :, None]
-    parts = [focal_loss(logits[:, k : k + 1], batch["heat"][:, k : k + 1], counted) for k in range(3)]
-    return {"loss": parts[0] + parts[1] + parts[2], "any": parts[0], "l5s1": parts[1], "thoracic": parts[2]}
+    """Focal loss of the three kinds of disc, and the error in mm of their places, learned near each disc."""
+    maps, counted = network(batch["image"]), batch["counted"][:, None, :, None]
+    parts = [focal_loss(maps[:, k : k + 1], batch["heat"][:, k : k + 1], counted) for k in range(TOWARD)]
+    near = batch["heat"][:, ANY_DISC] > 0.5
+    wanted = batch["toward"][:, :, None].expand_as(near)
+    place = (maps[:, TOWARD] - wanted)[near].abs().mean() if near.any() else maps.sum() * 0
+    return {
+        "loss": parts[0] + parts[1] + parts[2] + PLACE_WEIGHT * place,
+        "any": parts[0], "l5s1": parts[1], "thoracic": parts[2], "place": place,
+    }
 
 
 def focal_loss(logits: torch.Tensor, target: torch.Tensor, counted: torch.Tensor | float = 1.0) -> torch.Tensor:
@@ -549,6 +556,7 @@ RECIPES: dict[str, Recipe] = {
         DetectorConfig, detector_task, Training(name="detector", steps=1200, batch=16, learning_rate=3e-3),
     ),
     "levels": Recipe(
-        LevelsConfig, levels_task, Training(name="levels", steps=500, batch=4, views=3, learning_rate=2e-3)
+        LevelsConfig, levels_task,
+        Training(name="levels", steps=1000, batch=4, views=3, learning_rate=2e-3, bfloat16=True),
     ),
 }

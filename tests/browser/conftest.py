@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, FloatRect, Locator, Page, expect, sync_playwright
 
 from lss_core.grading.pipeline import MODELS
 
@@ -94,6 +94,14 @@ def choose_tab(page: Page, tab: str | Locator) -> None:
             if time.monotonic() > end_s:
                 raise
     settle(page)
+
+
+def edges(shape: Locator) -> FloatRect:
+    """Its place on the page. What is drawn anew at this very moment has none, and is looked at again."""
+    end_s = time.monotonic() + SLOW_MS / 1000
+    while (found := shape.bounding_box()) is None:
+        assert time.monotonic() < end_s, f"{shape} is not to be seen"
+    return found
 
 
 @pytest.fixture(scope="session")

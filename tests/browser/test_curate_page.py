@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import FloatRect, Page, expect
 
 from lss_core.curation import regions, scans
 from lss_core.curation.regions import BoxOrigin
 from lss_core.study import acting
 from lss_core.study.actors import Actor
 from lss_core.vocabulary import Box, DiscLevel, Region
-from tests.browser.conftest import choose_tab, settle, started_server
+from tests.browser.conftest import choose_tab, edges, settle, started_server
 from tests.curated import BOXES, PLANTED_NAME, PLANTED_PATIENT, PLANTED_SITE, Curated, curated
 from tests.scans import write_series
 from ui.access import SESSION_COOKIE
@@ -91,10 +91,8 @@ def drag(page: Page, start: tuple[float, float], by: tuple[float, float]) -> Non
     page.mouse.up()
 
 
-def edges_of(page: Page, region: Region) -> dict[str, float]:
-    found = page.locator(f"g[data-region={region.value}] .lssv-shape").bounding_box()
-    assert found is not None
-    return dict(found)
+def edges_of(page: Page, region: Region) -> FloatRect:
+    return edges(page.locator(f"g[data-region={region.value}] .lssv-shape"))
 
 
 def placed(made: Curated, scan_id: int) -> dict[DiscLevel, int]:
@@ -114,6 +112,7 @@ def test_levels_are_marked_by_keys_in_quick_succession_and_confirmed_in_the_righ
     expect(rows.get_by_role("row", name="L5/S1")).to_contain_text("slice 3")
     expect(page.get_by_text("saving")).to_have_count(0, timeout=SLOW_MS)
     assert placed(made, first) == {DiscLevel.L3_4: 1, DiscLevel.L4_5: 0, DiscLevel.L5_S1: 2}
+    expect(page.get_by_test_id("stSelectbox").filter(has_text="Scan")).to_contain_text("3 levels, not confirmed")
     page.get_by_role("button", name="Confirm the levels").click()
     expect(page.get_by_text("L4/5 lies above L5/S1")).to_be_visible(timeout=SLOW_MS)
     stage_of(page)
@@ -171,9 +170,8 @@ def test_a_box_is_drawn_by_dragging_and_what_is_not_saved_stays_while_another_ca
     expect(page.locator(".lssw")).to_have_attribute("data-case", key, timeout=SLOW_MS)
     stage_of(page)
     press(page, "1", "Delete", "2", "Delete", "3", "Delete", "1")
-    edges = page.locator(".lssv-stage").bounding_box()
-    assert edges is not None
-    middle = edges["x"] + edges["width"] / 2, edges["y"] + edges["height"] / 2
+    frame = edges(page.locator(".lssv-stage"))
+    middle = frame["x"] + frame["width"] / 2, frame["y"] + frame["height"] / 2
     drag(page, middle, (60, 50))
     expect(page.locator("g.lssv-box")).to_have_count(1)
     expect(page.get_by_role("button", name="Left lateral recess: no box")).to_have_attribute("aria-pressed", "true")

@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from lss_core.vocabulary import RESEARCH_USE
-from tests.browser.conftest import ROOT, started_server
+from tests.browser.conftest import ROOT, edges, started_server
 
 GRADED = re.compile("grade [0-3], (normal|mild|moderate|severe), probability")
 SLOW_MS = 120_000                               # on a busy machine; the times that matter are measured elsewhere
@@ -149,8 +149,8 @@ def test_a_real_scan_from_upload_to_download(open_page, models, real_ct, tmp_pat
 
 def scroll_and_window(page: Page) -> None:
     stage = page.locator(".lssv-stage")
-    edges = stage.bounding_box()
-    corner = (edges["x"] + 60, edges["y"] + edges["height"] / 2)        # away from the boxes, and on the screen
+    frame = edges(stage)
+    corner = (frame["x"] + 60, frame["y"] + frame["height"] / 2)        # away from the boxes, and on the screen
     before = state(page, "slice")
     page.mouse.move(*corner)
     page.mouse.wheel(0, 100)
@@ -192,13 +192,13 @@ def show_another_heat_map(page: Page) -> None:
 
 def move_a_box_and_regrade(page: Page) -> None:
     grip = page.locator("g.lssv-selected .lssv-grip")
-    before = grip.bounding_box()
+    before = edges(grip)
     middle = (before["x"] + before["width"] / 2, before["y"] + before["height"] / 2)
     page.mouse.move(*middle)
     page.mouse.down()
     page.mouse.move(middle[0] + 12, middle[1] + 8, steps=6)
     page.mouse.up()
-    after = grip.bounding_box()
+    after = edges(grip)
     assert after["x"] - before["x"] == pytest.approx(12, abs=1.5)
     assert after["y"] - before["y"] == pytest.approx(8, abs=1.5)
     regrade = page.get_by_role("button", name="Regrade")

@@ -111,6 +111,7 @@ def write_instructions(page: Page) -> None:
 
 def invite(page: Page, email: str) -> None:
     go_to(page, "People")
+    expect(page.get_by_role("button", name="Invite", exact=True)).to_be_visible(timeout=SLOW_MS)    # Enter presses it
     page.get_by_role("textbox", name="E-mail").fill(email, timeout=SLOW_MS)
     page.get_by_role("textbox", name="E-mail").press("Enter")
     show(page, f"{email} is invited as reader.")
@@ -124,6 +125,8 @@ def lock(page: Page) -> None:
     button.press("Enter")
     settle(page)
     dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_role("button", name="Sign and lock")).to_be_visible(timeout=SLOW_MS)   # Enter presses it
+    settle(page)
     name = dialog.get_by_role("textbox", name="Sign with your name")
     name.fill("local user", timeout=SLOW_MS)
     word = dialog.get_by_role("textbox", name="to confirm")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 
 import streamlit as st
@@ -13,7 +14,7 @@ def choose(label: str, items: Sequence[int], *, key: str, named: Callable[[int],
     Args:
         items: Numbers in the order of the work, at least one.
         key: Of the session, where the open item stands.
-        named: What an item is called in the list.
+        named: What an item is called in the list; what it is called may change.
         first: What is open at the beginning, and where the open one is gone.
     """
     if st.session_state.get(key) not in items:
@@ -22,7 +23,9 @@ def choose(label: str, items: Sequence[int], *, key: str, named: Callable[[int],
         at = items.index(st.session_state[key])
         st.button("Previous", key=f"{key}-previous", icon=":material/chevron_left:", disabled=at == 0,
                   on_click=_open, args=(key, items[max(at - 1, 0)]))
-        st.selectbox(label, items, key=key, format_func=named, width=460)
+        shown = _list_key(key, [named(item) for item in items])
+        st.session_state[shown] = st.session_state[key]
+        st.selectbox(label, items, key=shown, format_func=named, width=460, on_change=_take, args=(key, shown))
         st.button("Next", key=f"{key}-next", icon=":material/chevron_right:", disabled=at == len(items) - 1,
                   on_click=_open, args=(key, items[min(at + 1, len(items) - 1)]))
     return st.session_state[key]
@@ -43,3 +46,12 @@ def take_wanted(key: str) -> None:
 
 def _open(key: str, item: int) -> None:
     st.session_state[key] = item
+
+
+def _take(key: str, shown: str) -> None:
+    st.session_state[key] = st.session_state[shown]
+
+
+def _list_key(key: str, names: Sequence[str]) -> str:
+    """Another one for other names: a browser keeps the name that it shows as long as the list keeps its key."""
+    return f"{key}-{hashlib.sha256(repr(names).encode()).hexdigest()[:12]}"

@@ -160,18 +160,21 @@ class Classifier(nn.Module):
 
     def _read(self, crops: torch.Tensor, is_recess: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         features = self.backbone(crops)
-        pooled, mask_logits, drawn = _pooled(features[-1]), None, None
-        if self.masks is not None:
-            mask_logits = self.masks(features)
-            drawn = mask_logits.sigmoid()
-            pooled = torch.cat([pooled, self.masks.seen(drawn)], dim=1)
-        raw = torch.where(is_recess[:, None], self.recess_head(pooled), self.canal_head(pooled))
-        if self.masks is not None and drawn is not None:
-            area = drawn[:, SAC_MASK].mean((1, 2)) * (self.config.canal_mm**2 / MEASURE_UNITS[SAC_AREA])
-            height = self.masks.narrowest(drawn, pooled) * (self.config.recess_mm / MEASURE_UNITS[RECESS_HEIGHT])
-            first = LOCATION.start              # the grading measure
-            raw = raw + pad(torch.where(is_recess, height, area)[:, None], (first, OUTPUTS - first - 1))
-        return raw.float(), mask_logits
+        pooled = _pooled(features[-1])
+        if self.masks is None:
+            return self._heads(pooled, is_recess).float(), None
+        mask_logits = self.masks(features)
+        drawn = mask_logits.sigmoid()
+        gaps = _gaps(drawn)
+        pooled = torch.cat([pooled, _pooled(self.masks.shape(drawn)), gaps * GAP_UNITS], dim=1)
+        area = drawn[:, SAC_MASK].mean((1, 2)) * (self.config.canal_mm**2 / MEASURE_UNITS[SAC_AREA])
+        height = self.masks.narrowest(gaps, pooled) * (self.config.recess_mm / MEASURE_UNITS[RECESS_HEIGHT])
+        first = LOCATION.start                  # the grading measure
+        measured = pad(torch.where(is_recess, height, area)[:, None], (first, OUTPUTS - first - 1))
+        return (self._heads(pooled, is_recess) + measured).float(), mask_logits
+
+    def _heads(self, pooled: torch.Tensor, is_recess: torch.Tensor) -> torch.Tensor:
+        return torch.where(is_recess[:, None], self.recess_head(pooled), self.canal_head(pooled))
 
     def explained_layers(self) -> list[nn.Module]:
         """The layers whose feature maps heat maps are made from: the last two scales."""
@@ -209,13 +212,8 @@ class MaskHead(nn.Module):
             x = block(torch.cat([interpolate(x, size=skip.shape[-2:], mode="nearest"), skip], dim=1))
         return self.draw(x)
 
-    def seen(self, drawn: torch.Tensor) -> torch.Tensor:
-        """(B, MASK_FEATURES) of masks in 0..1: features of their shape, and the free height in each column."""
-        return torch.cat([_pooled(self.shape(drawn)), _gaps(drawn) * GAP_UNITS], dim=1)
-
-    def narrowest(self, drawn: torch.Tensor, pooled: torch.Tensor) -> torch.Tensor:
+    def narrowest(self, gaps: torch.Tensor, pooled: torch.Tensor) -> torch.Tensor:
         """(B,) free height, as a share of the crop, in the columns where a recess is narrowest."""
-        gaps = _gaps(drawn)
         looked_at = (self.where(pooled) - GAP_SHARPNESS * gaps).softmax(1)
         return (looked_at * gaps).sum(1)
 

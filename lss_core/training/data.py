@@ -391,9 +391,14 @@ def jittered_line(coarse: CoarseVolume, rng: np.random.Generator) -> CanalLine:
     return extend_line(positions, CanalLine(positions[seen], rows[seen], cols[seen]))
 
 
+def _marked(coarse: CoarseVolume) -> dict[str, float]:
+    """Names and places in mm of the discs that count as such: all but those of the sacrum."""
+    return {name: place for name, (place, _, _) in coarse.discs.items() if not name.startswith("S")}
+
+
 def toward_disc(coarse: CoarseVolume, straightened: Straightened) -> np.ndarray:
     """Mm headward from each row to the nearest disc that `disc_heat` marks, float32 [z]; NaN without a disc."""
-    places = np.array([place for name, (place, _, _) in coarse.discs.items() if not name.startswith("S")])
+    places = np.array(list(_marked(coarse).values()))
     if not len(places):
         return np.full(len(straightened.positions_mm), np.nan, np.float32)
     away = places[None, :] - straightened.positions_mm[:, None]
@@ -410,9 +415,7 @@ def disc_heat(coarse: CoarseVolume, straightened: Straightened, *, sigma_mm: flo
     names = {level.value for level in DiscLevel}
     front = np.exp(-0.5 * ((DEPTHS_MM + 8.0) / 5.0) ** 2)
     front = front / front.max()
-    for name, (position_mm, _, _) in coarse.discs.items():
-        if name.startswith("S"):
-            continue
+    for name, position_mm in _marked(coarse).items():
         along = np.exp(-0.5 * ((straightened.positions_mm - position_mm) / sigma_mm) ** 2)
         along[int(np.argmin(np.abs(straightened.positions_mm - position_mm)))] = 1.0
         blob = (along[:, None] * front[None, :]).astype(np.float32)

@@ -123,7 +123,6 @@ def lock(page: Page) -> None:
     button = page.get_by_role("button", name="Lock the protocol …")
     expect(button).to_be_visible(timeout=SLOW_MS)
     button.press("Enter")
-    settle(page)
     dialog = page.get_by_role("dialog")
     expect(dialog.get_by_role("button", name="Sign and lock")).to_be_visible(timeout=SLOW_MS)   # Enter presses it
     settle(page)

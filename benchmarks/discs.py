@@ -99,11 +99,14 @@ def report(chosen: Iterable[Choice]) -> str:
 def line(name: str, chosen: Sequence[Choice]) -> str:
     """How many were found, and how far the chosen slices lie from the discs."""
     found = [each for each in chosen if each.slices_off is not None]
+    counted = f"{name:26} {len(chosen):4} discs, {len(chosen) - len(found)} not found"
+    if not found:
+        return counted
     away = np.array([each.away_mm for each in found], float)
     right = np.mean([each.slices_off == 0 for each in found])
+    unnamed = sum(not each.named for each in found)
     return (
-        f"{name:26} {len(chosen):4} discs, {len(chosen) - len(found)} not found, "
-        f"{sum(not each.named for each in found)} misnamed or unnamed; the nearest slice chosen in {right:.3f}; "
+        f"{counted}, {unnamed} misnamed or unnamed; the nearest slice chosen in {right:.3f}; "
         f"too far footward by {-away.mean():.2f} mm (standard deviation {away.std():.2f})"
     )
 

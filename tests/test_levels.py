@@ -72,6 +72,34 @@ def test_the_disc_at_the_top_of_the_wings_is_lumbosacral_and_the_sacral_one_belo
     assert names(peaks(-10, 55), window_mm=(14, 40)) == [None, None]
 
 
+def lumbosacral_mm(*, says, thoracic, window_mm=None):
+    """Position of the disc that is called L5/S1, of discs 0, 35, 70 ... mm of which the network says this."""
+    discs = [
+        DiscPeak(k * 35.0, 0.9, sacral, chest, wings=0.4)
+        for k, (sacral, chest) in enumerate(zip(says, thoracic, strict=True))
+    ]
+    return next((disc.position_mm for disc, level in name_discs(discs, CONFIG, window_mm) if level is DiscLevel.L5_S1))
+
+
+def test_thoracic_discs_tell_which_of_two_likely_discs_is_lumbosacral():
+    at_second, at_first = (20, 50), (-10, 16)
+    says = [0.7, 0.1, 0, 0, 0, 0]
+    assert lumbosacral_mm(says=says, thoracic=[0, 0, 0, 0, 0, 0.6], window_mm=at_second) == 0
+    assert lumbosacral_mm(says=says, thoracic=[0, 0, 0, 0, 0, 0], window_mm=at_second) == 35
+    says = [0.2, 0.3, 0, 0, 0, 0, 0]
+    assert lumbosacral_mm(says=says, thoracic=[0, 0, 0, 0, 0, 0, 0.9], window_mm=at_first) == 35
+    assert lumbosacral_mm(says=says, thoracic=[0, 0, 0, 0, 0, 0.9, 0.9], window_mm=at_first) == 0
+
+
+def test_the_wings_tell_where_the_network_does_not():
+    assert lumbosacral_mm(says=[0.3, 0.3, 0, 0, 0], thoracic=[0] * 5, window_mm=(20, 50)) == 35
+    assert lumbosacral_mm(says=[0.3, 0.3, 0, 0, 0], thoracic=[0] * 5, window_mm=(-10, 16)) == 0
+
+
+def test_one_thoracic_disc_that_is_not_recognised_does_not_outvote_a_sure_lumbosacral_one():
+    assert lumbosacral_mm(says=[0.95, 0.4, 0, 0, 0, 0], thoracic=[0] * 6) == 0
+
+
 def test_a_faint_disc_is_seen_where_the_wings_say_that_it_must_be():
     heat = np.zeros((3, 50, len(DEPTHS_MM)), np.float32)
     heat[0, [10, 28], int(np.argmin(np.abs(DEPTHS_MM + 8)))] = CONFIG.faint_threshold + 0.05

@@ -7,7 +7,7 @@ view, levels stay unknown; they are never guessed from the top.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -38,6 +38,9 @@ TOWARD = 3                                          # channel of the distance to
 WIDEST_GAP_MM = 80.0                                # between discs of one spine, two of them unseen
 NEAR_MM = 4.0                                       # rows this close to a peak say together where its disc is
 LEVELS_UPWARD = tuple(reversed(DiscLevel))          # L5/S1 first
+LEAST_LIKELIHOOD = 0.05                             # so that one disc seen wrongly does not outvote all others
+CANDIDATE = 0.2                                     # least lumbosacral heat of a disc that may be L5/S1
+WINGS_SAY = 2.0                                     # log-likelihood that a disc at the top of the wings gains
 MIN_EXTENT_MM = 30.0                                # shorter volumes hold too little spine to look for discs along it
 
 
@@ -195,15 +198,32 @@ def _best_chain(peaks: Sequence[DiscPeak], config: LevelsConfig) -> list[DiscPea
 
 
 def _lumbosacral(discs: Sequence[DiscPeak], config: LevelsConfig, window: tuple[float, float] | None) -> int | None:
-    """Index of the L5/S1 disc: the one that the network is sure of, or else the best at the top of the sacral wings."""
-    sure = [
-        k for k, d in enumerate(discs)
-        if d.lumbosacral >= config.lumbosacral_threshold and d.wings >= config.least_wings
+    """Index of the L5/S1 disc: the likeliest, if the network is sure of one or one lies at the top of the wings."""
+    at_wings = [window is not None and window[0] <= disc.position_mm <= window[1] for disc in discs]
+    seen = [disc.lumbosacral if disc.wings >= config.least_wings else 0.0 for disc in discs]
+    if not any(at_wings) and max(seen, default=0.0) < config.lumbosacral_threshold:
+        return None
+    candidates = [k for k, sure in enumerate(seen) if at_wings[k] or sure >= CANDIDATE]
+    return max(candidates, key=lambda k: _log_likelihood(discs, k, config) + WINGS_SAY * at_wings[k])
+
+
+def _log_likelihood(discs: Sequence[DiscPeak], start: int, config: LevelsConfig) -> float:
+    """Of what the network says of every disc, if the disc at `start` is L5/S1 and those from the sixth on thoracic."""
+    agree = [disc.lumbosacral if k == start else 1.0 - disc.lumbosacral for k, disc in enumerate(discs)]
+    agree += [
+        disc.thoracic if count >= len(LEVELS_UPWARD) else 1.0 - disc.thoracic
+        for disc, count in _counted(discs, start, config)
     ]
-    if sure:
-        return max(sure, key=lambda k: discs[k].lumbosacral)
-    above = [k for k, d in enumerate(discs) if window and window[0] <= d.position_mm <= window[1]]
-    return max(above, key=lambda k: discs[k].heat, default=None)
+    return float(np.log(np.maximum(agree, LEAST_LIKELIHOOD)).sum())
+
+
+def _counted(discs: Sequence[DiscPeak], start: int, config: LevelsConfig) -> Iterator[tuple[DiscPeak, int]]:
+    """Discs from `start` on with their number above it; a gap wider than `farthest_mm` holds one unseen disc."""
+    count = 0
+    for k in range(start, len(discs)):
+        if k > start:
+            count += 2 if discs[k].position_mm - discs[k - 1].position_mm > config.farthest_mm else 1
+        yield discs[k], count
 
 
 def name_discs(
@@ -219,15 +239,8 @@ def name_discs(
     start = _lumbosacral(discs, config, window_mm)
     if start is None:
         return [(disc, None) for disc in discs if disc.thoracic < config.thoracic_threshold]
-    named: list[tuple[DiscPeak, DiscLevel | None]] = []
-    count = 0
-    for k in range(start, len(discs)):
-        if k > start:
-            count += 2 if discs[k].position_mm - discs[k - 1].position_mm > config.farthest_mm else 1
-        if count >= len(LEVELS_UPWARD):
-            break
-        named.append((discs[k], LEVELS_UPWARD[count]))
-    return named
+    counted = _counted(discs, start, config)
+    return [(disc, LEVELS_UPWARD[count]) for disc, count in counted if count < len(LEVELS_UPWARD)]
 
 
 def one_spine(discs: Sequence[DiscFinding]) -> list[DiscFinding]:

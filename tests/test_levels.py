@@ -72,13 +72,22 @@ def test_the_disc_at_the_top_of_the_wings_is_lumbosacral_and_the_sacral_one_belo
     assert names(peaks(-10, 55), window_mm=(14, 40)) == [None, None]
 
 
-def lumbosacral_mm(*, says, thoracic, window_mm=None):
+def lumbosacral_mm(*, says, thoracic, window_mm=None, wings=0.4):
     """Position of the disc that is called L5/S1, of discs 0, 35, 70 ... mm of which the network says this."""
     discs = [
-        DiscPeak(k * 35.0, 0.9, sacral, chest, wings=0.4)
+        DiscPeak(k * 35.0, 0.9, sacral, chest, wings)
         for k, (sacral, chest) in enumerate(zip(says, thoracic, strict=True))
     ]
-    return next((disc.position_mm for disc, level in name_discs(discs, CONFIG, window_mm) if level is DiscLevel.L5_S1))
+    named = name_discs(discs, CONFIG, window_mm)
+    return next((disc.position_mm for disc, level in named if level is DiscLevel.L5_S1), None)
+
+
+def test_without_wings_the_network_is_believed_only_if_the_first_thoracic_disc_agrees():
+    says, t12_l1 = [0.95, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0.9, 0.9]
+    assert lumbosacral_mm(says=says, thoracic=t12_l1, wings=0.0) == 0
+    assert lumbosacral_mm(says=[0.7, *says[1:]], thoracic=t12_l1, wings=0.0) is None
+    assert lumbosacral_mm(says=says, thoracic=[0, 0, 0, 0, 0.9, 0.9, 0.9], wings=0.0) is None
+    assert lumbosacral_mm(says=says, thoracic=[0] * 7, wings=0.0) is None
 
 
 def test_thoracic_discs_tell_which_of_two_likely_discs_is_lumbosacral():

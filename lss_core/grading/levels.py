@@ -1,8 +1,9 @@
 """Which slices are discs, and which disc each is: the canal is followed, the spine straightened, discs are counted.
 
 Levels are counted upward from the L5/S1 disc: the one above the sacral wings. The wings are measured on the bone, since
-a network trained on simulated sacra does not know every real one; it may only support them. Where the sacrum is not in
-view, levels stay unknown; they are never guessed from the top.
+a network trained on simulated sacra does not know every real one: it is believed only where there are wings, or where
+the first disc that it calls thoracic lies just as many discs above. Where the sacrum is not in view, levels stay
+unknown; they are never guessed from the top.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class LevelsConfig:
     threshold: float = 0.3                  # least heat of a reported disc
     faint_threshold: float = 0.1            # the same just above the sacral wings, where a disc must be
     lumbosacral_threshold: float = 0.8      # least heat at which the network alone names the L5/S1 disc
-    least_wings: float = 0.04               # below this share of bone under a disc, its opinion does not count
+    least_wings: float = 0.04               # below this share of bone under a disc, its opinion needs thoracic discs
     thoracic_threshold: float = 0.5
     nearest_mm: float = 18.0                # discs closer than this are one
     farthest_mm: float = 52.0               # a wider gap holds a disc that was not seen
@@ -200,11 +201,20 @@ def _best_chain(peaks: Sequence[DiscPeak], config: LevelsConfig) -> list[DiscPea
 def _lumbosacral(discs: Sequence[DiscPeak], config: LevelsConfig, window: tuple[float, float] | None) -> int | None:
     """Index of the L5/S1 disc: the likeliest, if the network is sure of one or one lies at the top of the wings."""
     at_wings = [window is not None and window[0] <= disc.position_mm <= window[1] for disc in discs]
-    seen = [disc.lumbosacral if disc.wings >= config.least_wings else 0.0 for disc in discs]
+    seen = [
+        disc.lumbosacral if disc.wings >= config.least_wings or _reaches_the_thorax(discs, k, config) else 0.0
+        for k, disc in enumerate(discs)
+    ]
     if not any(at_wings) and max(seen, default=0.0) < config.lumbosacral_threshold:
         return None
     candidates = [k for k, sure in enumerate(seen) if at_wings[k] or sure >= CANDIDATE]
     return max(candidates, key=lambda k: _log_likelihood(discs, k, config) + WINGS_SAY * at_wings[k])
+
+
+def _reaches_the_thorax(discs: Sequence[DiscPeak], start: int, config: LevelsConfig) -> bool:
+    """Whether the first thoracic disc is just where it must be if the disc at `start` is L5/S1."""
+    thoracic = [count for disc, count in _counted(discs, start, config) if disc.thoracic >= config.thoracic_threshold]
+    return bool(thoracic) and thoracic[0] == len(LEVELS_UPWARD)
 
 
 def _log_likelihood(discs: Sequence[DiscPeak], start: int, config: LevelsConfig) -> float:

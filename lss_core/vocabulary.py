@@ -103,14 +103,15 @@ class RegionGrade:
 
 @dataclass(frozen=True)
 class LevelReport:
-    """The grades of one disc level. `level` is None where it cannot be counted; a region is None where it is not
-    gradable, and `not_gradable` then says why in one sentence."""
+    """The grades of one disc level. `level` is None where it cannot be counted, and doubted where thoracic discs
+    contradict it; a region is None where it is not gradable, and `not_gradable` then says why in one sentence."""
 
     level: DiscLevel | None
     slice_index: int
     sop_instance_uid: str
     regions: dict[Region, RegionGrade | None]
     not_gradable: Mapping[Region, str] = field(default_factory=dict)
+    level_doubted: bool = False
 
 
 SAC_AREA = "dural_sac_area_mm2"

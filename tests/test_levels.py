@@ -13,6 +13,7 @@ from lss_core.grading.levels import (
     find_discs,
     find_levels,
     name_discs,
+    numbering_doubted,
     one_spine,
     trace_canal,
 )
@@ -98,6 +99,22 @@ def test_thoracic_discs_tell_which_of_two_likely_discs_is_lumbosacral():
     says = [0.2, 0.3, 0, 0, 0, 0, 0]
     assert lumbosacral_mm(says=says, thoracic=[0, 0, 0, 0, 0, 0, 0.9], window_mm=at_first) == 35
     assert lumbosacral_mm(says=says, thoracic=[0, 0, 0, 0, 0, 0.9, 0.9], window_mm=at_first) == 0
+
+
+def test_a_fair_network_names_where_both_wings_and_the_first_thoracic_disc_agree():
+    says, t12_l1 = [0.35, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0.9, 0.9]
+    assert lumbosacral_mm(says=says, thoracic=t12_l1) == 0
+    assert lumbosacral_mm(says=says, thoracic=t12_l1, wings=0.0) is None
+    assert lumbosacral_mm(says=says, thoracic=[0] * 7) is None
+    assert lumbosacral_mm(says=[0.1, *says[1:]], thoracic=t12_l1) is None       # never from the top alone
+
+
+@pytest.mark.parametrize(("first_thoracic", "doubted"), [(4, True), (5, False), (6, True), (None, False)])
+def test_the_numbering_is_in_doubt_where_thoracic_discs_contradict_it(first_thoracic, doubted):
+    thoracic = [first_thoracic is not None and k >= first_thoracic for k in range(8)]
+    discs = [DiscPeak(k * 35.0, 0.9, 0.95 * (k == 0), 0.9 * thoracic[k], 0.4) for k in range(8)]
+    assert numbering_doubted(discs, CONFIG) is doubted
+    assert not numbering_doubted([replace(disc, lumbosacral=0.0) for disc in discs], CONFIG)    # nothing is counted
 
 
 def test_the_wings_tell_where_the_network_does_not():

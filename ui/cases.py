@@ -128,7 +128,7 @@ def regrade(case: Case, volume: Volume, level: int, view: View) -> Case:
         for version, each in case.graded.items()
     }
     placed = {region: Detection(view.boxes[region], 1.0) if region in view.boxes else None for region in Region}
-    located = _replaced(case.located, level, Located(place.level, view.slice_index, placed))
+    located = _replaced(case.located, level, Located(place.level, view.slice_index, placed, place.level_doubted))
     return _keep(
         replace(
             case, located=located, graded=graded, edited=case.edited | {level}, revision=case.revision + 1

@@ -3,7 +3,7 @@
 Levels are counted upward from the L5/S1 disc: the one above the sacral wings. The wings are measured on the bone, since
 a network trained on simulated sacra does not know every real one: it is believed only where there are wings, or where
 the first disc that it calls thoracic lies just as many discs above. Where the sacrum is not in view, levels stay
-unknown; they are never guessed from the top.
+unknown; they are never guessed from the top. Where thoracic discs contradict the count, the numbering is in doubt.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ WIDEST_GAP_MM = 80.0                                # between discs of one spine
 NEAR_MM = 4.0                                       # rows this close to a peak say together where its disc is
 LEVELS_UPWARD = tuple(reversed(DiscLevel))          # L5/S1 first
 LEAST_LIKELIHOOD = 0.05                             # so that one disc seen wrongly does not outvote all others
-CANDIDATE = 0.2                                     # least lumbosacral heat of a disc that may be L5/S1
+CANDIDATE = 0.2                                     # least lumbosacral heat of a disc for which other signs speak
 WINGS_SAY = 2.0                                     # log-likelihood that a disc at the top of the wings gains
 MIN_EXTENT_MM = 30.0                                # shorter volumes hold too little spine to look for discs along it
 
@@ -109,6 +109,7 @@ class DiscFinding:
     slice_index: int
     confidence: float
     level: DiscLevel | None
+    level_doubted: bool = False     # thoracic discs contradict it
 
 
 def level_image(straightened: Straightened) -> np.ndarray:
@@ -127,8 +128,11 @@ def find_levels(network: LevelNetwork, volume: Volume, line: CanalLine) -> list[
     window_mm = None if top is None else (top - ABOVE_SACRUM_MM[0], top + ABOVE_SACRUM_MM[1])
     discs = find_discs(heat, toward_mm, straightened.positions_mm, network.config, window_mm)
     discs = [replace(disc, wings=wings_below(shares, volume.positions_mm, disc.position_mm)) for disc in discs]
+    doubted = numbering_doubted(discs, network.config, window_mm)
     return [
-        DiscFinding(disc.position_mm, int(np.argmin(np.abs(volume.positions_mm - disc.position_mm))), disc.heat, level)
+        DiscFinding(
+            disc.position_mm, int(np.argmin(np.abs(volume.positions_mm - disc.position_mm))), disc.heat, level, doubted
+        )
         for disc, level in name_discs(discs, network.config, window_mm)
     ]
 
@@ -199,22 +203,26 @@ def _best_chain(peaks: Sequence[DiscPeak], config: LevelsConfig) -> list[DiscPea
 
 
 def _lumbosacral(discs: Sequence[DiscPeak], config: LevelsConfig, window: tuple[float, float] | None) -> int | None:
-    """Index of the L5/S1 disc: the likeliest, if the network is sure of one or one lies at the top of the wings."""
+    """Index of the L5/S1 disc: the likeliest, if one is recognised or lies at the top of the wings."""
     at_wings = [window is not None and window[0] <= disc.position_mm <= window[1] for disc in discs]
-    seen = [
-        disc.lumbosacral if disc.wings >= config.least_wings or _reaches_the_thorax(discs, k, config) else 0.0
+    signs = [
+        (disc.wings >= config.least_wings) + (_first_thoracic(discs, k, config) == len(LEVELS_UPWARD))
         for k, disc in enumerate(discs)
     ]
-    if not any(at_wings) and max(seen, default=0.0) < config.lumbosacral_threshold:
+    enough = (np.inf, config.lumbosacral_threshold, CANDIDATE)      # of the network's heat, by how much agrees with it
+    recognised = [disc.lumbosacral >= enough[n] for disc, n in zip(discs, signs, strict=True)]
+    if not any(at_wings) and not any(recognised):
         return None
-    candidates = [k for k, sure in enumerate(seen) if at_wings[k] or sure >= CANDIDATE]
+    candidates = [
+        k for k, disc in enumerate(discs) if at_wings[k] or (signs[k] and disc.lumbosacral >= CANDIDATE)
+    ]
     return max(candidates, key=lambda k: _log_likelihood(discs, k, config) + WINGS_SAY * at_wings[k])
 
 
-def _reaches_the_thorax(discs: Sequence[DiscPeak], start: int, config: LevelsConfig) -> bool:
-    """Whether the first thoracic disc is just where it must be if the disc at `start` is L5/S1."""
-    thoracic = [count for disc, count in _counted(discs, start, config) if disc.thoracic >= config.thoracic_threshold]
-    return bool(thoracic) and thoracic[0] == len(LEVELS_UPWARD)
+def _first_thoracic(discs: Sequence[DiscPeak], start: int, config: LevelsConfig) -> int | None:
+    """How many discs the first thoracic one lies above the disc at `start`; None where none is seen."""
+    counted = _counted(discs, start, config)
+    return next((count for disc, count in counted if disc.thoracic >= config.thoracic_threshold), None)
 
 
 def _log_likelihood(discs: Sequence[DiscPeak], start: int, config: LevelsConfig) -> float:
@@ -251,6 +259,14 @@ def name_discs(
         return [(disc, None) for disc in discs if disc.thoracic < config.thoracic_threshold]
     counted = _counted(discs, start, config)
     return [(disc, LEVELS_UPWARD[count]) for disc, count in counted if count < len(LEVELS_UPWARD)]
+
+
+def numbering_doubted(
+    discs: Sequence[DiscPeak], config: LevelsConfig, window_mm: tuple[float, float] | None = None
+) -> bool:
+    """Whether `name_discs` counts from a disc above which the first thoracic one lies at an unusual place."""
+    start = _lumbosacral(discs, config, window_mm)
+    return start is not None and _first_thoracic(discs, start, config) not in (None, len(LEVELS_UPWARD))
 
 
 def one_spine(discs: Sequence[DiscFinding]) -> list[DiscFinding]:

@@ -44,6 +44,10 @@ LUNG_HU = (-950, -300)               # gas in bowel is darker
 LUNG_SHARE = 0.06                   # of the body's cross-section; the bases of the lungs at L1 stay below 0.03
 NO_LUMBAR_SPINE = "This scan shows no lumbar spine: {}. Choose an axial series through the lumbar discs."
 NOT_FOUND = "The {} was not found on this slice; place a box on it to have it graded."
+NUMBERING_DOUBTED = (
+    "The numbering of the levels is in doubt: counted from the sacrum, the first thoracic disc does not lie just above "
+    "L1/2. There may be a vertebra more or less than usual; check which disc each level is."
+)
 NOT_AT_A_DISC = "This does not look like the {} at a lumbar disc; choose a slice through the disc, or move the box."
 Progress = Callable[[str, float], None]
 
@@ -69,6 +73,7 @@ class Located:
     level: DiscLevel | None
     slice_index: int
     regions: dict[Region, Detection | None]
+    level_doubted: bool = False         # thoracic discs contradict the level
 
 
 class Grader:
@@ -231,7 +236,7 @@ class Grader:
         if not believed:
             raise Refusal(NO_LUMBAR_SPINE.format("the discs in view are not lumbar"))
         return [
-            Located(disc.level, disc.slice_index, findings[disc.slice_index].regions)
+            Located(disc.level, disc.slice_index, findings[disc.slice_index].regions, disc.level_doubted)
             for disc in reversed(one_spine(believed))
         ]
 
@@ -262,7 +267,7 @@ class Grader:
                     judged.doubts,
                 )
             uid = volume.sop_instance_uids[place.slice_index]
-            reports.append(LevelReport(place.level, place.slice_index, uid, regions, reasons))
+            reports.append(LevelReport(place.level, place.slice_index, uid, regions, reasons, place.level_doubted))
         return tuple(reports)
 
     def _judged(self, volume: Volume, wanted: Sequence[tuple[int, Region, Box]]) -> list[Judgement]:
@@ -365,6 +370,8 @@ def notes_on(volume: Volume, levels: Sequence[LevelReport]) -> Iterable[str]:
     """What the reader of these levels should know, a sentence each."""
     if all(report.level is None for report in levels):
         yield "The level of the discs is unknown: the sacrum, from which levels are counted, is not recognised in view."
+    if any(report.level_doubted for report in levels):
+        yield NUMBERING_DOUBTED
     missing = [f"{report.level or 'slice ' + str(report.slice_index + 1)}: {region.label.lower()}"
                for report in levels for region, graded in report.regions.items() if graded is None]
     if missing:

@@ -22,6 +22,10 @@ LAYOUT = """<style>
 }
 </style>"""
 METHOD_NAMES = {"gradcam": "Grad-CAM", "gradcam++": "Grad-CAM++", "layercam": "LayerCAM", "eigencam": "EigenCAM"}
+METHOD_HELP = (
+    "LayerCAM was the most faithful method on simulated CT. The other maps say less; Grad-CAM's of the central canal "
+    "said no more than noise there (docs/evaluation.md)."
+)
 
 
 EMPTY = """
@@ -101,7 +105,7 @@ def _choose_heat_map(case: Case, volume: Volume, visitor: Visitor, cell: Cell) -
         format_func=lambda grade: f"grade {int(grade)}, {grade.label}", disabled=not wanted,
     )
     method = method_field.selectbox(
-        "Method", list(METHODS), key="method", format_func=_method_name, disabled=not wanted
+        "Method", list(METHODS), key="method", format_func=_method_name, disabled=not wanted, help=METHOD_HELP
     )
     if not wanted or graded is None:
         return None

@@ -14,6 +14,7 @@ from lss_core.training.imposed import (
     DOSES,
     SHAM_HU,
     ImposedCase,
+    _never_saw,
     evaluate_outlined,
     imposed_cases,
     imposed_figures,
@@ -89,10 +90,14 @@ def test_an_honest_observer_passes_and_recesses_without_a_grade_are_counted(scan
 
 def test_a_model_that_may_have_seen_the_scan_is_not_taken_for_one_that_did_not(scan, monkeypatch, tmp_path):
     grader = PlainGrader()
-    grader.card = marker_grader().card                              # trained without leaving anything out
+    card = marker_grader().card
+    grader.card = replace(card, training={"scans": "drawn", "without": ""})     # trained without leaving anything out
     monkeypatch.setattr(Grader, "load", classmethod(lambda cls, version, **folders: grader))
     with pytest.raises(Refusal, match="v1-without-drawn does not say"):
         evaluate_outlined([scan], "v1", models=tmp_path, left_out=tmp_path)
+    assert not _never_saw(replace(card, training={"scans": None, "data": "ours"}), scan)
+    assert _never_saw(replace(card, training={"scans": "drawn", "without": "drawn"}), scan)
+    assert _never_saw(replace(card, training={"scans": None, "data": None}), scan)              # simulated CT alone
 
 
 def case(**changes):

@@ -18,6 +18,7 @@ from PIL import Image, ImageDraw
 from scipy.ndimage import gaussian_filter
 from scipy.stats import spearmanr
 
+from lss_core.grading.checkpoint import Card
 from lss_core.grading.pipeline import Grader
 from lss_core.imaging.volume import StoredPlane, Volume
 from lss_core.simulation.narrowing import Family, Level, graded_regions, measures_of_walls, strength_for
@@ -72,7 +73,7 @@ def evaluate_outlined(
             scan.name: Grader.load(f"{version}-without-{scan.name}", models=left_out, locators=models) for scan in scans
         }
         for scan in scans:
-            if graders[scan.name].card.training.get("without") != scan.name:
+            if not _never_saw(graders[scan.name].card, scan):
                 raise Refusal(f"The card of {version}-without-{scan.name} does not say that it was trained without it.")
         steps = sorted({int(grader.card.training["steps_done"]) for grader in graders.values()})
         seen = f"each scan by a model that never saw it, trained for {' to '.join(map(str, steps))} steps"
@@ -88,6 +89,12 @@ def evaluate_outlined(
                          f"{ATTRIBUTION_NOTE}", **untouched_figures(scans, graders),
         },
     }
+
+
+def _never_saw(card: Card, scan: OutlinedScan) -> bool:
+    """Whether a card says that its model was trained without a scan, or on no real scan at all."""
+    simulated = card.training.get("scans") is None and card.training.get("data") is None
+    return simulated or card.training.get("without") == scan.name
 
 
 def figures_as_text(figures: Mapping[str, Any]) -> str:

@@ -46,6 +46,7 @@ ORDINAL = slice(0, 3)
 LOCATION, LOG_SCALE = slice(3, 3 + MEASURES), slice(3 + MEASURES, 3 + 2 * MEASURES)
 GRADABLE = 3 + 2 * MEASURES
 OUTPUTS = GRADABLE + 1
+AT_ONCE = 16                        # crops in one pass
 
 
 @dataclass(frozen=True)
@@ -322,9 +323,15 @@ class CropGrade:
 
 
 def grade_crops(classifier: Classifier, crops: np.ndarray, regions: Sequence[Region]) -> list[CropGrade]:
-    """Grade crops [n, 5, px, px] of these regions in one forward pass."""
-    if not regions:
-        return []
+    """Grade crops [n, 5, px, px] of these regions, some at a time, which keeps memory low."""
+    return [
+        grade
+        for first in range(0, len(regions), AT_ONCE)
+        for grade in _graded(classifier, crops[first : first + AT_ONCE], regions[first : first + AT_ONCE])
+    ]
+
+
+def _graded(classifier: Classifier, crops: np.ndarray, regions: Sequence[Region]) -> list[CropGrade]:
     recess = torch.tensor([is_recess(region) for region in regions])
     batch = torch.from_numpy(crops).contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():

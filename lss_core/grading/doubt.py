@@ -88,7 +88,7 @@ def region_views(
 def grade_views(
     classifier: Classifier, views: Sequence[np.ndarray], regions: Sequence[Region]
 ) -> list[list[CropGrade]]:
-    """Grade the views [n, 5, px, px] of several regions in one forward pass; the grades of each region's views."""
+    """Grade the views [n, 5, px, px] of several regions together; the grades of each region's views."""
     if not regions:
         return []
     each = [region for region, crops in zip(regions, views, strict=True) for _ in crops]

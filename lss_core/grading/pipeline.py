@@ -271,7 +271,7 @@ class Grader:
         return tuple(reports)
 
     def _judged(self, volume: Volume, wanted: Sequence[tuple[int, Region, Box]]) -> list[Judgement]:
-        """Grade (slice index, region, box) in one forward pass over all views."""
+        """Grade (slice index, region, box), all views together."""
         if not wanted:
             return []
         config = self._classifier.config

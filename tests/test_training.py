@@ -80,6 +80,19 @@ def test_training_is_reproducible_from_its_seed(tmp_path):
     assert all(torch.equal(first[key], second[key]) for key in first)
 
 
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_the_seed_sets_the_weights_that_a_network_begins_with(name):
+    small = {"classifier": TINY_CLASSIFIER, "detector": replace(DetectorConfig(), width=8), "levels": LevelsConfig(4)}
+
+    def begun(seed):
+        torch.rand(3)                               # whatever was drawn before
+        return RECIPES[name].task(replace(CHEAP, seed=seed), small[name]).network.state_dict()
+
+    first, again, other = begun(1), begun(1), begun(2)
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    assert any(not torch.equal(first[key], other[key]) for key in first)
+
+
 def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path):
     whole = replace(CHEAP, out=tmp_path / "whole", name="c")
     expected = weights_of(train(circles_task(whole), whole, report=lambda s: None))

@@ -134,6 +134,7 @@ def classifier_task(training: Training, network: ClassifierConfig) -> Task:
             label_noise=training.label_noise if stream == TRAIN_STREAM else 0.0,
         )
 
+    torch.manual_seed(training.seed)                # of the weights that it begins with
     classifier = Classifier(network)
     attributions = _start_from(classifier, training)
 
@@ -212,6 +213,7 @@ def detector_task(training: Training, network: DetectorConfig, *, field_mm: floa
         source = learned if stream == TRAIN_STREAM else validated
         return SliceStream(source, network, field_mm=field_mm, seed=training.seed, stream=stream, count=count)
 
+    torch.manual_seed(training.seed)
     detector, attributions = Detector(network), ATTRIBUTIONS
     if training.start:
         folder = training.start_in or training.out
@@ -237,6 +239,7 @@ def levels_task(training: Training, network: LevelsConfig, *, rows: int = 160) -
     def samples(stream: int, count: int) -> Dataset[Sample]:
         return SagittalStream(rows=rows, views=training.views, seed=training.seed, stream=stream, count=count)
 
+    torch.manual_seed(training.seed)
     return Task("levels", LevelNetwork(network), network, samples, levels_losses, SIMULATED_DATA)
 
 

@@ -16,7 +16,7 @@ from lss_core.curation.levels import ProposedLevel, propose_levels
 from lss_core.curation.proposing import ScanToPropose, propose_boxes, scans_to_propose
 from lss_core.grading.checkpoint import read_card
 from lss_core.grading.detector import Detection, find_regions
-from lss_core.grading.pipeline import MODELS, Grader
+from lss_core.grading.pipeline import MODELS, NUMBERING_DOUBTED, Grader
 from lss_core.imaging.store import ScanStore
 from lss_core.imaging.volume import Volume
 from lss_core.study.actors import Actor
@@ -53,6 +53,7 @@ class ProposalReport:
 
     scans: int
     refused: tuple[str, ...]                    # a sentence for each scan in which nothing could be proposed
+    doubted: tuple[str, ...]                    # and for each whose levels may be numbered wrongly
     stopped: bool
 
 
@@ -77,52 +78,56 @@ def propose_all(
     wanted = scans_to_propose(engine, actor, collection_id)
     if wanted and locator is None:
         locator = Locator.load(models)
-    done, refused = 0, []
+    done, refused, doubted = 0, [], []
     for number, scan in enumerate(wanted):
         if stop is not None and stop():
-            return ProposalReport(done, tuple(refused), stopped=True)
+            return ProposalReport(done, tuple(refused), tuple(doubted), stopped=True)
         tell(f"Scan {number + 1} of {len(wanted)}", number / len(wanted))
         assert locator is not None
         try:
-            propose_scan(engine, store, actor, collection_id, scan, locator)
+            if propose_scan(engine, store, actor, collection_id, scan, locator):
+                doubted.append(f"Scan {scan.scan_id}: {NUMBERING_DOUBTED}")
         except Refusal as refusal:
             refused.append(f"Scan {scan.scan_id}: {refusal}")
         done += 1
     tell("Proposed", 1.0)
-    return ProposalReport(done, tuple(refused), stopped=False)
+    return ProposalReport(done, tuple(refused), tuple(doubted), stopped=False)
 
 
 def propose_scan(
     engine: Engine, store: ScanStore, actor: Actor, collection_id: int, scan: ScanToPropose, locator: Locator
-) -> None:
-    """Propose what is missing in one scan.
+) -> bool:
+    """Propose what is missing in one scan; returns whether the numbering of its levels is in doubt.
 
     Raises:
         Refusal: not permitted, a scan of the control set, damaged bytes, or nothing was found.
     """
     volume = store.open(scan.scan_key, sha256=scan.scan_sha256)
     if not scan.has_levels:
-        propose_levels(engine, actor, collection_id, scan.scan_id, find_proposals(volume, locator))
-        return
+        found, doubted = find_proposals(volume, locator)
+        propose_levels(engine, actor, collection_id, scan.scan_id, found)
+        return doubted
     for case_id, slice_index in scan.bare.items():
         finding = find_regions(locator.grader.networks[0], volume, [slice_index])[0]
         propose_boxes(engine, actor, collection_id, case_id, slice_index, _boxes(finding.regions),
                       version=locator.version)
+    return False
 
 
-def find_proposals(volume: Volume, locator: Locator) -> list[ProposedLevel]:
-    """The counted disc levels of a volume, each with the regions that were found on it.
+def find_proposals(volume: Volume, locator: Locator) -> tuple[list[ProposedLevel], bool]:
+    """The counted disc levels of a volume with the regions found on them, and whether their numbering is in doubt.
 
     Raises:
         Refusal: no lumbar spine, or no level that can be counted.
     """
+    located = locator.grader.locate(volume)
     found = [
         ProposedLevel(place.level, place.slice_index, _boxes(place.regions), locator.version)
-        for place in locator.grader.locate(volume) if place.level is not None
+        for place in located if place.level is not None
     ]
     if not found:
         raise Refusal(UNCOUNTED)
-    return found
+    return found, any(place.level_doubted for place in located)
 
 
 def _boxes(regions: dict[Region, Detection | None]) -> dict[Region, Box]:

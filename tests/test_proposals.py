@@ -10,7 +10,7 @@ from lss_core.study.connection import reading
 from lss_core.study.curation_tables import ProposedBox
 from lss_core.vocabulary import DiscLevel, Refusal, Region
 from tests.curated import Curated, add_scan, curated, locked_split
-from tests.phantoms import DISC_HU, LUMBOSACRAL_HU, marked_volume, marker_grader
+from tests.phantoms import DISC_HU, LUMBOSACRAL_HU, THORACIC_HU, marked_volume, marker_grader
 
 VERSION = "markers"
 DISCS = {20: LUMBOSACRAL_HU, 36: DISC_HU, 54: DISC_HU}
@@ -70,6 +70,14 @@ def test_a_scan_without_a_spine_is_named_and_the_others_go_on(empty, locator):
     assert report.scans == 2 and len(report.refused) == 1
     assert report.refused[0].startswith("Scan 1: This scan holds no bone")
     assert {case.scan_id for case in empty.cases()} == {2}
+
+
+def test_a_scan_whose_levels_may_be_numbered_wrongly_is_named(empty, locator):
+    add_marked(empty, 1)
+    add_scan(empty, 2, volume=marked_volume(discs={**DISCS, 72: THORACIC_HU}))
+    report = propose_all(empty.engine, empty.store, empty.pi, empty.collection_id, locator=locator)
+    (sentence,) = report.doubted
+    assert sentence.startswith("Scan 2: The numbering of the levels is in doubt") and report.refused == ()
 
 
 def test_a_stopped_run_goes_on_where_it_was(empty, locator):

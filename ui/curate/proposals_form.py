@@ -45,7 +45,7 @@ def show(opened: OpenCollection) -> None:
         report = proposals.propose_all(opened.engine, resources.scans(), opened.actor, opened.collection_id,
                                        progress=progress, stop=stop, models=models)
         done = f"{counted(report.scans, 'scan')} looked at: correct and confirm what was proposed."
-        return done, *report.refused
+        return done, *report.refused, *report.doubted
 
     try:
         job.begin(work)

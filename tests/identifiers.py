@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -122,9 +124,16 @@ def meta() -> FileMetaDataset:
 def leaks(content: bytes) -> list[str]:
     """The secrets that some bytes hold, as text in two encodings or as numbers."""
     lower = content.lower()
-    found = [secret for secret in SECRETS
-             if secret.lower().encode() in lower or secret.lower().encode("utf-16-le") in lower]
+    found = [secret for secret in SECRETS if _pattern(secret).search(lower)]
     return found + [number.hex() for number in NUMBERS if number in content]
+
+
+@cache
+def _pattern(secret: str) -> re.Pattern[bytes]:
+    """Finds a secret. A short number counts where it begins: amid the digits of a random UID it is there by chance."""
+    start = rb"(?<!\d)(?<!\d\x00)" if secret.isdecimal() and len(secret) < 7 else b""
+    lower = secret.lower()
+    return re.compile(start + b"(?:" + re.escape(lower.encode()) + b"|" + re.escape(lower.encode("utf-16-le")) + b")")
 
 
 def files_below(*folders: Path) -> Iterator[Path]:

@@ -150,3 +150,15 @@ def test_what_a_case_says_of_its_levels_follows_a_regrade():
     assert sum("Not gradable" in note and "recess" in note for note in after.result.notes) == 1
     app.session_state["regrade"] = view_of(before)
     assert case_of(checked(app.run())).result.notes == before.result.notes
+
+
+def test_a_doubted_numbering_stays_doubted_after_a_regrade():
+    app = opened()
+    before = case_of(app)
+    doubted = tuple(replace(place, level_doubted=True) for place in before.located)
+    app.session_state["case"] = replace(before, located=doubted)
+    app.session_state["regrade"] = view_of(before)
+    after = case_of(checked(app.run()))
+    assert after.located[0].level_doubted
+    assert all(graded.result.levels[0].level_doubted for graded in after.graded.values())
+    assert sum("numbering" in note for note in after.result.notes) == 1

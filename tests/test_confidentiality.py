@@ -97,6 +97,12 @@ def test_a_secret_in_an_attribute_of_which_something_stays_does_not_stay(tag, ke
     assert leaks(written(clean)) == []
 
 
+def test_a_short_number_amid_the_digits_of_a_random_uid_is_no_leak():
+    assert leaks(b"2.25.2081313371957481922") == [] and leaks("2.25.20813133719".encode("utf-16-le")) == []
+    assert leaks(b"aged 31337, 748192") == ["748192", "31337"]
+    assert leaks("was 31337".encode("utf-16-le")) == ["31337"]
+
+
 def test_a_secret_under_another_type_than_the_attributes_own_does_not_stay(keys):
     """Explicit files name a type for each value, and may lie."""
     for tag in rules_that_leave_something():

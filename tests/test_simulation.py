@@ -143,21 +143,52 @@ def test_a_recess_narrows_as_its_facet_grows_and_stays_closed_once_it_is(level):
         assert np.diff(heights).max() < 0.3 and heights[-1] == 0.0
 
 
-def test_a_recess_that_ends_at_a_wall_is_as_high_as_its_narrowest_part_before_it():
+def test_a_recess_is_as_high_as_disc_and_facet_are_apart_beside_its_tip():
     labels = np.full((60, 40), tissue.DISC, np.int8)
-    labels[30:] = tissue.CORTEX
-    labels[12:40, :20] = tissue.EPIDURAL_FAT        # 28 rows of 0.3 mm, from the sac to a wall of bone
-    labels[12:16, 20:] = tissue.EPIDURAL_FAT        # and a film of fat in front of that bone
+    labels[12:40] = tissue.EPIDURAL_FAT
+    labels[28:40, 10:] = tissue.FLAVUM              # the ligament before the facet belongs to the recess
+    labels[40:] = tissue.CORTEX
+    labels[46:52] = tissue.JOINT                    # and the facet's own joint does not
+    labels[12:16, 20:] = tissue.EPIDURAL_FAT
+    labels[16:, 24:] = tissue.CORTEX                # beside the tip a wall, and a film of fat in front of its bone
     xs = 0.3 * np.arange(40)
-    for sign, seen, tip_x in ((1.0, labels, xs[20]), (-1.0, labels[:, ::-1], xs[19])):
-        assert _recess_height(seen, xs, tip_x=tip_x, sign=sign, apart=8.0) == pytest.approx(28 * 0.3)
-    labels[12:16, 20:] = tissue.CORTEX
-    assert _recess_height(labels, xs, tip_x=xs[20], sign=1.0, apart=8.0) == pytest.approx(28 * 0.3)
-    assert _recess_height(labels, xs, tip_x=xs[20], sign=1.0, apart=-0.5) == 0.0     # the facet meets the disc
-    labels[18:40, :20] = tissue.FLAVUM              # six rows are left open, still up to a wall
-    assert _recess_height(labels, xs, tip_x=xs[20], sign=1.0, apart=1.8) == pytest.approx(6 * 0.3)
-    labels[:, 6:] = tissue.CORTEX                   # nothing open within 4 mm of the tip
-    assert _recess_height(labels, xs, tip_x=xs[20], sign=1.0, apart=8.0) == 0.0
+    for seen, tip_x in ((labels, xs[20]), (labels[:, ::-1], xs[19])):
+        assert _recess_height(seen, xs, tip_x=tip_x, apart=8.0) == pytest.approx(28 * 0.3)
+    labels[36:40, 18:20] = tissue.CALCIFIED         # two of the five narrowest columns
+    assert _recess_height(labels, xs, tip_x=xs[20], apart=8.0) == pytest.approx((2 * 24 + 3 * 28) * 0.3 / 5)
+    assert _recess_height(labels, xs, tip_x=xs[20], apart=-0.5) == 0.0      # the facet meets the disc
+    labels[:, 6:] = tissue.CORTEX                   # oblique through bone: only where it was drawn is known
+    assert _recess_height(labels, xs, tip_x=xs[20], apart=3.0) == 3.0
+
+
+@pytest.mark.parametrize("level", [DiscLevel.L3_4, DiscLevel.L4_5])
+def test_a_recess_is_as_high_as_its_walls_are_drawn_apart(level):
+    differences = []
+    for seed in range(30):
+        patient = sample_patient(np.random.default_rng([9, seed]))
+        discs = patient.discs.copy()
+        discs[:, 10] = 0.0      # a calcified ligament is bone that is drawn before the facet
+        patient = replace(patient, discs=discs)
+        z = patient.disc_position(level)[2]
+        measured = measure_slice(patient, z, 0.0)
+        differences += [
+            measured[region].measures[RECESS_HEIGHT] - max(0.0, walls_apart(patient, z, sign))
+            for region, sign in SIDES.items()
+        ]
+    assert abs(np.median(differences)) < 0.4 and np.mean(np.abs(differences) > 1.0) < 0.05
+
+
+def test_nothing_of_the_trunk_lies_between_a_disc_and_its_canal():
+    """Large bulges and herniations reach past the disc's outline."""
+    strange = []
+    for seed in range(60):
+        patient = sample_patient(np.random.default_rng([10, seed]))
+        for level in DiscLevel:
+            plane = SpinePlane(patient, patient.disc_position(level)[2])
+            x, y = plane.xy(0.0, 0.0)
+            labels, _ = trace(patient, plane.z_mm, y + np.arange(-6.0, 8.0, 0.3), x + np.arange(-9.0, 9.0, 0.3))
+            strange.append(np.isin(labels, [tissue.FAT, tissue.MUSCLE]).sum() * 0.3**2)
+    assert np.mean(np.array(strange) > 10.0) < 0.01     # mm2
 
 
 def test_left_is_the_patients_left():

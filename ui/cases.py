@@ -123,7 +123,12 @@ def regrade(case: Case, volume: Volume, level: int, view: View) -> Case:
     place = case.located[level]
     graded = {
         version: _with_level(
-            each, level, grader_of(each.result).regrade(volume, view.slice_index, view.boxes, level=place.level), volume
+            each,
+            level,
+            grader_of(each.result).regrade(
+                volume, view.slice_index, view.boxes, level=place.level, level_doubted=place.level_doubted
+            ),
+            volume,
         )
         for version, each in case.graded.items()
     }

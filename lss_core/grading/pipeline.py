@@ -166,9 +166,18 @@ class Grader:
         return self._locate_discs(volume, line, lumbar)
 
     def regrade(
-        self, volume: Volume, slice_index: int, boxes: Mapping[Region, Box], *, level: DiscLevel | None
+        self,
+        volume: Volume,
+        slice_index: int,
+        boxes: Mapping[Region, Box],
+        *,
+        level: DiscLevel | None,
+        level_doubted: bool = False,
     ) -> LevelReport:
         """Grade boxes that a person placed on a slice.
+
+        Args:
+            level_doubted: Whether the numbering of the levels was in doubt when `level` was found.
 
         Raises:
             Refusal: the slice does not exist, or the centre of a box lies outside it.
@@ -178,7 +187,7 @@ class Grader:
         for region, box in boxes.items():
             _refuse_outside(volume, region, box)
         placed = {region: Detection(boxes[region], 1.0) if region in boxes else None for region in Region}
-        return self._graded(volume, [Located(level, slice_index, placed)])[0]
+        return self._graded(volume, [Located(level, slice_index, placed, level_doubted)])[0]
 
     def measure(
         self, volume: Volume, slice_index: int, boxes: Mapping[Region, Box]

@@ -34,9 +34,11 @@ DISC_HEIGHT = np.array([5.0, 5.5, 6.5, 8.0, 9.3, 10.3, 11.0, 10.0, 3.0, 1.5])
 SAC_AREA = np.array([150.0, 165.0, 185.0, 195.0, 182.0, 172.0, 164.0, 150.0, 95.0, 50.0])
 FACET_ANGLE = np.array([15.0, 18.0, 22.0, 27.0, 30.0, 37.0, 46.0, 52.0, 50.0, 50.0])  # degrees to the sagittal plane
 FACET_OFFSET = np.array([6.2, 6.3, 6.5, 6.9, 7.1, 7.6, 8.8, 10.6, 11.5, 9.0])  # medial edge from the midline
-RECESS_HEIGHT = np.array([7.0, 7.0, 7.5, 7.6, 7.3, 6.9, 6.5, 6.5, 7.0, 5.0])
+RECESS_HEIGHT = np.array([6.6, 6.6, 7.0, 7.1, 6.8, 6.5, 6.1, 6.1, 6.6, 5.0])
 SAC_ASPECT = np.array([1.1, 1.15, 1.2, 1.3, 1.28, 1.25, 1.2, 1.08, 1.0, 1.0])  # width / depth
 ANTERIOR_FAT = np.array([0.2, 0.2, 0.2, 0.2, 0.25, 0.3, 0.5, 1.8, 4.0, 3.0])  # in front of the sac
+FACET_SLOPE = np.array([0.0, 0.0, -0.05, -0.1, -0.15, -0.2, -0.3, -0.35, -0.2, 0.0])  # beyond the tip; < 0: forward
+BETWEEN_DISCS_SLOPE, SLOPING_MM = 0.4, 6.0  # of the wall beside the lateral recess, and how far a facet's front slopes
 DISC_CONCAVITY = np.array([1.0, 1.0, 1.2, 1.6, 1.6, 1.4, 0.8, 0.0, 0.0, 0.0])  # posterior margin, midline
 
 
@@ -81,10 +83,11 @@ class Patient:
         return np.array([x + a, y + b * cp, z + b * sp - a * sr])
 
 
-SECTION_COLUMNS = 24
+SECTION_COLUMNS = 26
 # 0 canal apex v; per side (left 1..8, right 9..16): knot qm, vm, tip qt, vt, flavum T, lateral wall q,
 # disc bulge there, foramen openness; 17 sac half width, 18 sac depth, 19 sac front gap, 20 sac blunt front exponent,
-# 21 sac apex exponent, 22 sac shift u, 23 concavity of the front wall
+# 21 sac apex exponent, 22 sac shift u, 23 concavity of the front wall, 24 and 25 slope of the left and right facet's
+# front beyond its tip, dv/dq
 VERTEBRA_COLUMNS = 22
 # 0 centre s, 1 height, 2 half width, 3 depth, 4 pedicle half width, 5 pedicle half height, 6 half interpedicular,
 # 7 lamina low s, 8 lamina high s, 9 lamina thickness, 10 spinous low s, 11 spinous high s, 12 spinous length,
@@ -115,7 +118,7 @@ def sample_patient(rng: np.random.Generator) -> Patient:
     joints = _joints(rng, wear, size, discs, canal)
     curve = _curve(rng, vertebrae, discs)
     section = _section(curve[:, 0], vertebrae, discs, canal)
-    return Patient(
+    patient = Patient(
         age=age,
         sex=sex,
         size=size,
@@ -129,6 +132,26 @@ def sample_patient(rng: np.random.Generator) -> Patient:
         texture_seed=int(rng.integers(2**31)),
         lumbosacral_transition=transition,
     )
+    return _with_sloping_facets(patient, rng)
+
+
+def _with_sloping_facets(patient: Patient, rng: np.random.Generator) -> Patient:
+    """Let the front of the facets slope forward or back beyond their tips, on both sides much alike.
+
+    On real scans the gap between disc and facet mostly narrows from the tip of the facet into the foramen; the recess
+    is measured at the tip.
+    """
+    slope = FACET_SLOPE[:, None] + rng.normal(0, 0.18, (10, 1)) + rng.normal(0, 0.1, (10, 2))
+    slope = np.clip(slope, -0.65, 0.4)
+    section, joints = patient.section.copy(), patient.joints.copy()
+    for side in range(2):
+        disc_weight = section[:, 8 + 8 * side]
+        along = np.interp(-patient.curve[:, 0], -patient.discs[:, 0], slope[:, side])
+        section[:, 24 + side] = disc_weight * along + (1 - disc_weight) * BETWEEN_DISCS_SLOPE
+        forward = SLOPING_MM * np.maximum(0.0, -slope[:, side])
+        joints[:, side, 1] -= forward / 2
+        joints[:, side, 3] += forward / 2
+    return replace(patient, section=section, joints=joints)
 
 
 def worn(patient: Patient, rng: np.random.Generator) -> Patient:

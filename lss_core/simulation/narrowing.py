@@ -31,6 +31,7 @@ BESIDE_SAC_HU, BONE_HU = 55.0, 180.0        # sac against ligament; certainly bo
 FULL_RECESS_HU = 50.0                       # denser content is disc or ligament, and no height can be measured
 RECESS_BEHIND_MM = 3.0                      # how far a recess's centre lies behind the front wall
 DEEP_FRONT_MM, DEEP_BACK_MM = 11.0, 7.0     # how deep behind a wall tissue is stretched
+FAR_MM = 12.0                               # behind the front wall: farther back no facet is looked for
 FADE_MM = 8.0                               # along the spine
 LEAST_GAP_MM = 0.15                         # between the walls of a closed column
 
@@ -94,7 +95,9 @@ def trace_walls(plane: np.ndarray, outlined: OutlinedSlice, pixel_spacing_mm: tu
     }
     front = _front_wall(hu, sac_front, list(recesses.values()))
     back = _back_wall(hu, front, sac_back)
-    clear = frozenset(r for r, (_, u) in recesses.items() if _is_clear(hu, front, back, u))
+    clear = frozenset(
+        r for r, (_, u) in recesses.items() if _is_clear(hu, front, back, u) and _has_facet(back - front, u, r)
+    )
     inside = ~np.isnan(sac_front)
     area = float((sac_back - sac_front)[inside].sum()) * STEP_MM
     return Walls(
@@ -115,9 +118,19 @@ def _is_clear(hu: np.ndarray, front: np.ndarray, back: np.ndarray, u: float) -> 
     return float(np.median(content)) < max(FULL_RECESS_HU, min(float(np.median(disc)), 130.0) - 45.0)
 
 
-def _closes(gaps: np.ndarray, u: float, region: Region) -> bool:
+def _has_facet(gaps: np.ndarray, u: float, region: Region) -> bool:
+    """Whether bone lies behind the whole of a recess: where it does not, the facet is beside it, or on another slice."""
+    return bool(gaps[_beside(u, region)].max() < FAR_MM - 0.5)
+
+
+def _beside(u: float, region: Region) -> np.ndarray:
+    """Which of U_MM belong to the recess whose centre is at u mm: up to about the medial border of the pedicle."""
     lateral = SIDES[region] * (U_MM - u)
-    return bool(gaps[(lateral > -1.5) & (lateral < 3.0)].min() < 1.5 < 0.5 * gaps[np.abs(lateral) < 1.2].mean())
+    return (lateral > -1.5) & (lateral < 3.0)
+
+
+def _closes(gaps: np.ndarray, u: float, region: Region) -> bool:
+    return bool(gaps[_beside(u, region)].min() < 1.5 < 0.5 * gaps[np.abs(U_MM - u) < 1.2].mean())
 
 
 def _local(plane: np.ndarray, centre: tuple[float, float], spacing: tuple[float, float]) -> np.ndarray:
@@ -184,7 +197,7 @@ def _back_wall(hu: np.ndarray, front: np.ndarray, sac_back: np.ndarray) -> np.nd
             before = np.arange(max(rows[0] - 5, 0), rows[0] + 4)
             before = before[before < len(V_MM)]
             wall[column] = V_MM[before[rise[before, column].argmax()]]
-    wall = np.minimum(wall, np.where(inside, np.nan_to_num(sac_back) + 8.0, front + 12.0))
+    wall = np.minimum(wall, np.where(inside, np.nan_to_num(sac_back) + 8.0, front + FAR_MM))
     wall = gaussian_filter1d(wall, 0.8 / STEP_MM)
     return np.where(inside, np.fmax(wall, np.nan_to_num(sac_back, nan=-np.inf)), np.maximum(wall, front))
 
@@ -197,9 +210,8 @@ def measures_of_walls(walls: Walls) -> dict[Region, dict[str, float]]:
     out = {Region.CENTRAL_CANAL: canal}
     for region in walls.clear:
         centre = walls.recesses[region]
-        lateral = SIDES[region] * (U_MM - centre)
         gaps = walls.back - walls.front
-        beside, at = gaps[(lateral > -1.5) & (lateral < 3.0)], gaps[np.abs(lateral) < 1.2]
+        beside, at = gaps[_beside(centre, region)], gaps[np.abs(U_MM - centre) < 1.2]
         out[region] = {RECESS_HEIGHT: float(at.mean() if region in walls.closing else np.sort(beside)[:4].mean())}
     return out
 

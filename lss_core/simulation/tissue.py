@@ -14,7 +14,7 @@ import math
 import numpy as np
 from numba import njit
 
-from lss_core.simulation.anatomy import LABELS
+from lss_core.simulation.anatomy import LABELS, SLOPING_MM
 
 (
     AIR,
@@ -60,7 +60,7 @@ def _front_wall(s, u, q, sec, base, disc):
 
 @njit(cache=True, nogil=True, fastmath=True)
 def _back_wall(q, sec, base):
-    """v of the inner surface of flavum, lamina and superior facet."""
+    """v of the inner surface of the ligament in the midline, and of the superior facet's bone from its tip outward."""
     qm, vm, qt, vt = sec[base], sec[base + 1], sec[base + 2], sec[base + 3]
     if q < qm:
         r = q / qm
@@ -68,7 +68,7 @@ def _back_wall(q, sec, base):
     if q < qt:
         r = (q - qm) / (qt - qm)
         return vm + (vt - vm) * r * (2 - r)
-    return vt + 0.4 * (q - qt)
+    return vt + sec[24 + base // 8] * min(q - qt, SLOPING_MM)
 
 
 @njit(cache=True, nogil=True, fastmath=True)
@@ -247,15 +247,18 @@ def spine_label(s, u, v, section, s0, step, vertebrae, joints, discs):
         label = _column_label(s, u, v, q, k, wall, vertebrae[k], disc)
         if label != NONE:
             return label
-    apex = sec[0]
-    back = _back_wall(q, sec, base)
-    flavum = sec[base + 4] * (1.0 if q < sec[base + 2] else max(0.0, 1 - (q - sec[base + 2]) / 3))
     openness = sec[base + 7]
+    if openness > 0.15 and -9 < v <= wall and q < sec[base + 2] + 1.5:
+        return DISC  # what bulges past the outline of the disc
+    apex = sec[0]
+    flavum = sec[base + 4] * (1.0 if q < sec[base + 2] else max(0.0, 1 - (q - sec[base + 2]) / 3))
     incline = (apex - sec[base + 1]) / sec[base]  # along v, a slanted sheet looks thicker
     flavum *= math.sqrt(1 + incline * incline) if q < sec[base] else 1.0
-    if q > sec[base]:
-        flavum *= 1 - 0.6 * min(1.0, (q - sec[base]) / max(0.5, sec[base + 2] - sec[base]))
-    inner = back + flavum
+    # The ligament lies behind the canal's surface in the midline, and before the facet, within the recess, at its tip.
+    beside = min(1.0, max(0.0, (q - sec[base]) / max(0.5, sec[base + 2] - sec[base])))
+    flavum *= 1 - 0.6 * beside
+    inner = _back_wall(q, sec, base) + (1 - beside) * flavum
+    back = max(inner - flavum, min(wall, inner))
     if v > -9:
         if v > back or q > sec[base + 5] - 3.5:
             label = _facet_label(s, q, v, inner, joints[near, side])

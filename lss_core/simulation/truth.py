@@ -17,10 +17,11 @@ PITCH_MM = 0.3
 FIELD_MM = ((-21.0, 20.0), (-22.0, 22.0))  # around the canal centre: rows (front, back), columns
 RECESS_BOX_MM = 11.0  # a square at the anterolateral corner of the canal, reaching past the facet's tip
 _CANAL = np.array([tissue.SAC, tissue.EPIDURAL_FAT, tissue.ROOT, tissue.VEIN])
-_FREE = np.array([tissue.SAC, tissue.EPIDURAL_FAT, tissue.ROOT, tissue.VEIN, tissue.FORAMEN_FAT])
-_OWN = np.array([tissue.SAC, tissue.EPIDURAL_FAT])  # what lies in the canal alone, not in the foramen or in a body
+_FREE = np.array([*_CANAL, tissue.FORAMEN_FAT, tissue.FLAVUM])
+_BONE = np.array([tissue.CORTEX, tissue.CANCELLOUS, tissue.ENDPLATE, tissue.CALCIFIED])
+BESIDE_TIP_MM = 1.6  # how far from the facet's tip a recess is measured
 NARROWEST = 5  # columns, 1.5 mm
-WALL_STEP_MM = 2.0  # fall of the gap over one column at a wall that runs front to back
+OTHER_WALL_MM = 2.0  # from the distance of the drawn walls; what differs more is another wall
 SIDES = {Region.LEFT_LATERAL_RECESS: 1.0, Region.RIGHT_LATERAL_RECESS: -1.0}
 
 
@@ -65,10 +66,10 @@ class MeasuredRegion:
 def measure_slice(patient: Patient, z_mm: float, thickness_mm: float) -> dict[Region, MeasuredRegion]:
     """Measure the canal and both recesses on the labels of an axial slice.
 
-    Sac area is counted; the canal's AP diameter is its extent in the midline, fat included; recess height is the free
-    gap, in the anteroposterior direction, between the disc or body in front and the superior facet or its ligament
-    behind, as far lateral as the canal reaches. All are averaged over two planes inside the slice. Returns only what
-    exists on the slice.
+    Sac area is counted; the canal's AP diameter is its extent in the midline, fat included; recess height is the
+    distance, in the anteroposterior direction, of the disc or body in front from the bone of the superior facet
+    behind, at the facet's tip; the ligament lies within it (Ciric 1980). All are averaged over two planes inside the
+    slice. Returns only what exists on the slice.
     """
     planes = [_measure_plane(patient, z_mm + f * thickness_mm) for f in (-0.25, 0.25)]
     out: dict[Region, MeasuredRegion] = {}
@@ -122,8 +123,9 @@ def _measure_plane(patient: Patient, z_mm: float) -> dict[Region, MeasuredRegion
     )
     for region, sign in SIDES.items():
         tip, front, back = sections.recess(sign)
-        tip_x, _ = sections.xy(sign * tip, front)
-        height = _recess_height(labels, xs, tip_x=tip_x, sign=sign, apart=back - front)
+        tip_x, front_y = sections.xy(sign * tip, front)
+        _, back_y = sections.xy(sign * tip, back)
+        height = _recess_height(labels, xs, tip_x=tip_x, apart=back_y - front_y)
         x, y = sections.xy(sign * min(0.8 * tip, 10.5), front + 3.0)
         r = RECESS_BOX_MM / 2
         out[region] = MeasuredRegion((y - r, x - r, y + r, x + r), {RECESS_HEIGHT: height})
@@ -139,51 +141,45 @@ def _canal_mask(labels: np.ndarray) -> np.ndarray | None:
     return parts == np.bincount(inside).argmax()
 
 
-def _recess_height(labels: np.ndarray, xs: np.ndarray, *, tip_x: float, sign: float, apart: float) -> float:
-    """Mean free gap in mm over the narrowest 1.5 mm of the recess beside the facet's tip; 0 where it is closed.
+def _recess_height(labels: np.ndarray, xs: np.ndarray, *, tip_x: float, apart: float) -> float:
+    """Mean distance in mm of disc or body from the facet's bone over the narrowest 1.5 mm beside its tip; 0 where
+    they meet.
 
     Args:
-        apart: Distance in mm of the walls drawn at the tip. Where they meet, solid columns are the closed recess.
-            Otherwise they are its lateral wall: where a slice cuts the spine obliquely, a pedicle or the sacral wing
-            stands beside the tip, and the fat in front of that bone is not the recess.
+        apart: Distance in mm of the walls drawn at the tip. Columns whose bones lie otherwise are its lateral wall:
+            where a slice cuts the spine obliquely, a pedicle or the sacral wing stands beside the tip.
     """
-    offset = sign * (xs - tip_x)  # mm lateral of the tip
-    columns = np.flatnonzero((offset > -4.0) & (offset < 1.5))[:: int(sign)]  # from the sac outward
-    gaps = np.array([_canal_gap(column) for column in labels[:, columns].T])
-    if apart > 0:
-        gaps = gaps[gaps > 0]
-    if apart > WALL_STEP_MM:
-        gaps = _up_to_the_wall(gaps)
-    closed = np.zeros(max(0, NARROWEST - len(gaps)))
-    return float(np.sort(np.concatenate([gaps, closed]))[:NARROWEST].mean())
+    if apart <= 0:
+        return 0.0
+    columns = np.flatnonzero(np.abs(xs - tip_x) < BESIDE_TIP_MM)
+    heights = [height for column in columns for height in _free_runs(labels[:, column]) or [0.0]]
+    own = [height for height in heights if abs(height - apart) < OTHER_WALL_MM]
+    return float(np.sort(own)[:NARROWEST].mean()) if own else apart
 
 
-def _up_to_the_wall(gaps: np.ndarray) -> np.ndarray:
-    """Gaps from the sac outward, as far as they do not fall suddenly."""
-    walls = np.flatnonzero(gaps[NARROWEST - 1 : -1] - gaps[NARROWEST:] > WALL_STEP_MM)
-    return gaps[: NARROWEST + int(walls[0])] if walls.size else gaps
-
-
-def _canal_gap(column: np.ndarray) -> float:
-    """Length in mm of the free run of labels [row] that holds most of the canal's own content; 0 where none does."""
-    runs: np.ndarray
-    runs, count = ndimage.label(np.isin(column, _FREE))  # type: ignore[assignment, misc]
-    own = np.bincount(runs[np.isin(column, _OWN)], minlength=count + 1)
-    return 0.0 if not own.any() else int((runs == own.argmax()).sum()) * PITCH_MM
+def _free_runs(column: np.ndarray) -> list[float]:
+    """Lengths in mm of the runs of labels [row] that are neither bone nor disc and have bone behind."""
+    free = np.concatenate([[False], np.isin(column, _FREE), [False]])
+    starts, ends = np.flatnonzero(~free[:-1] & free[1:]), np.flatnonzero(free[:-1] & ~free[1:])
+    return [
+        float(end - start) * PITCH_MM
+        for start, end in zip(starts, ends, strict=True)
+        if end < len(column) and column[end] in _BONE
+    ]
 
 
 class SpinePlane:
     """Spine coordinates met by one axial plane."""
 
     def __init__(self, patient: Patient, z_mm: float) -> None:
-        self._patient, self._z = patient, z_mm
+        self._patient, self.z_mm = patient, z_mm
 
     def depth(self, u: float, v: float) -> float:
         """Spine coordinate s where the plane meets the line (u, v)."""
         curve = self._patient.curve
         a = curve[:, 9] * u - curve[:, 8] * v
         b = curve[:, 8] * u + curve[:, 9] * v
-        return float(np.interp(self._z, curve[:, 3] + b * curve[:, 4] - a * curve[:, 6], curve[:, 0]))
+        return float(np.interp(self.z_mm, curve[:, 3] + b * curve[:, 4] - a * curve[:, 6], curve[:, 0]))
 
     def xy(self, u: float, v: float) -> tuple[float, float]:
         """Patient (x, y) mm of the point of this plane at lateral u and depth v."""

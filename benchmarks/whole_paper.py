@@ -29,6 +29,7 @@ from sqlalchemy import Engine
 from sqlmodel import select
 
 from lss_core.curation import adjudication, collections, labels, levels, scans
+from lss_core.curation.proposing import scans_to_propose
 from lss_core.curation.scans import CuratedScanRow
 from lss_core.grading.pipeline import MODELS
 from lss_core.imaging.pseudonyms import SiteKeys
@@ -179,7 +180,14 @@ class Paper:
             self.see(f"{number + 1} of {total} scans confirmed")
         if self.by_hand:                        # levels that were placed by hand have no proposed regions yet
             self.press("Propose levels and regions")
-            self.see(re.compile(r"scans? looked at"), within_ms=WORK_MS)
+            self.wait_for_proposals()           # what the first run told may stand there until the second has ended
+
+    def wait_for_proposals(self) -> None:
+        until = time.monotonic() + 5 * SLOW_MS / 1000
+        while scans_to_propose(self.engine, people.local_account(self.engine), self.collection_id):
+            assert time.monotonic() < until, "regions were not proposed in every scan"
+            self.page.wait_for_timeout(500)
+        self.settle()
 
     def place_by_hand(self, scan_id: int) -> None:
         """By keyboard: each level that is not where the disc is."""

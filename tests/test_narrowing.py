@@ -74,6 +74,16 @@ def test_the_walls_of_a_drawing_are_where_they_were_drawn(level):
     assert set(level.walls) == set(range(1, 8))                     # within the fading distance of the outlined slices
 
 
+def test_a_recess_without_a_facet_behind_it_has_no_height():
+    volume, outlined = drawn_scan()
+    columns = (np.arange(121) - CENTRE[1]) * PIXEL
+    hu = volume.hu.copy()
+    bare = (columns > 8.0) & (columns < 11.0)                       # of the left recess, whose centre is at 9 mm
+    hu[:, 50:, bare] = -90                                          # up to the end of the picture
+    (level,) = trace_levels(replace(volume, hu=hu), outlined)
+    assert LEFT not in level.walls[4].clear and set(measures_of_walls(level.walls[4])) == {CANAL, RIGHT}
+
+
 @pytest.mark.parametrize("family", Family)
 def test_the_wanted_measure_is_reached_and_the_scan_shows_it(level, family):
     region = graded_regions(family)[0]

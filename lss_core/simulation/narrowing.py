@@ -119,7 +119,7 @@ def _is_clear(hu: np.ndarray, front: np.ndarray, back: np.ndarray, u: float) -> 
 
 
 def _has_facet(gaps: np.ndarray, u: float, region: Region) -> bool:
-    """Whether bone lies behind the whole of a recess: where it does not, the facet is beside it, or on another slice."""
+    """Whether bone lies behind the whole of a recess; otherwise the facet is beside it, or on another slice."""
     return bool(gaps[_beside(u, region)].max() < FAR_MM - 0.5)
 
 

@@ -26,7 +26,7 @@ from tests.sign_in_server import installation
 from tests.studies import made_up_study
 from ui.access import SESSION_COOKIE
 
-SLOW_MS = 120_000
+SLOW_MS = 300_000
 NARROW: ViewportSize = {"width": 390, "height": 844}
 RULES = {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}
 # Labels of widgets that are switched off may be pale (WCAG 1.4.3 exempts them). axe knows that of a label that names

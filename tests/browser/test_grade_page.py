@@ -16,7 +16,7 @@ from lss_core.vocabulary import RESEARCH_USE
 from tests.browser.conftest import ROOT, edges, started_server
 
 GRADED = re.compile("grade [0-3], (normal|mild|moderate|severe), probability")
-SLOW_MS = 120_000                               # on a busy machine; the times that matter are measured elsewhere
+SLOW_MS = 300_000                               # on a busy machine; the times that matter are measured elsewhere
 
 
 def zip_of(folder: Path, target: Path) -> Path:
@@ -196,11 +196,11 @@ def move_a_box_and_regrade(page: Page) -> None:
     middle = (before["x"] + before["width"] / 2, before["y"] + before["height"] / 2)
     page.mouse.move(*middle)
     page.mouse.down()
-    page.mouse.move(middle[0] + 12, middle[1] + 8, steps=6)
+    page.mouse.move(middle[0] + 6, middle[1] + 4, steps=6)      # some 4 mm; 8 mm beside the recess it is refused
     page.mouse.up()
     after = edges(grip)
-    assert after["x"] - before["x"] == pytest.approx(12, abs=1.5)
-    assert after["y"] - before["y"] == pytest.approx(8, abs=1.5)
+    assert after["x"] - before["x"] == pytest.approx(6, abs=1.5)
+    assert after["y"] - before["y"] == pytest.approx(4, abs=1.5)
     regrade = page.get_by_role("button", name="Regrade")
     expect(regrade).to_be_enabled(timeout=SLOW_MS)
     regrade.click()

@@ -33,7 +33,7 @@ CANAL_MM = ((4.0, 40.0), (4.0, 45.0))           # least and most height, width; 
 RECESS_MM = ((4.0, 25.0), (4.0, 25.0))
 RECESS_DISTANCE_MM = 28.0
 RECESSES_APART_MM = 12.0    # in height
-RECESSES_UNEVEN_MM = 14.0   # in distance from the canal; boxes drawn 4 mm off, each its own way, hardly ever differ so much
+RECESSES_UNEVEN_MM = 14.0   # in distance from the canal; boxes drawn a little off seldom differ so much
 SAME_BOX_PX = 0.5
 SIDES = {Region.LEFT_LATERAL_RECESS: 1, Region.RIGHT_LATERAL_RECESS: -1}       # columns rise to the patient's left
 

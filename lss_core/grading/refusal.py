@@ -32,8 +32,7 @@ EDGE_MM = 1.0               # that a box may reach over the slice's edge
 CANAL_MM = ((4.0, 40.0), (4.0, 45.0))           # least and most height, width; severe stenosis leaves 5 by 7 mm
 RECESS_MM = ((4.0, 25.0), (4.0, 25.0))
 RECESS_DISTANCE_MM = 28.0
-RECESSES_APART_MM = 12.0    # in height
-RECESSES_UNEVEN_MM = 14.0   # in distance from the canal; boxes drawn a little off seldom differ so much
+RECESSES_APART_MM = 12.0    # in distance from the canal, and in height
 SAME_BOX_PX = 0.5
 SIDES = {Region.LEFT_LATERAL_RECESS: 1, Region.RIGHT_LATERAL_RECESS: -1}       # columns rise to the patient's left
 
@@ -173,7 +172,7 @@ def _unlike_pair(volume: Volume, boxes: Mapping[Region, Box], known: Mapping[Reg
         reason = "The boxes of the left and right lateral recess have changed sides."
     elif abs(down_mm) > RECESSES_APART_MM:
         reason = f"One lateral recess lies {abs(down_mm):.0f} mm behind the other; move the boxes to one height."
-    elif canal is not None and (uneven := _uneven_mm(volume, left, right, canal)) > RECESSES_UNEVEN_MM:
+    elif canal is not None and (uneven := _uneven_mm(volume, left, right, canal)) > RECESSES_APART_MM:
         reason = f"One lateral recess lies {uneven:.0f} mm farther from the canal than the other; move the boxes."
     else:
         return {}

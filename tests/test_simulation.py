@@ -12,7 +12,7 @@ import pytest
 
 from lss_core.imaging.dicom import read_scan
 from lss_core.simulation import tissue
-from lss_core.simulation.anatomy import LABELS, Patient, sample_patient
+from lss_core.simulation.anatomy import DISC_INDEX, LABELS, STEP_MM, Patient, sample_patient
 from lss_core.simulation.render import Acquisition, detect, expose, sample_acquisition, trace
 from lss_core.simulation.samples import render_level, sample_axial, sample_coarse_volume
 from lss_core.simulation.series import (
@@ -189,6 +189,34 @@ def test_nothing_of_the_trunk_lies_between_a_disc_and_its_canal():
             labels, _ = trace(patient, plane.z_mm, y + np.arange(-6.0, 8.0, 0.3), x + np.arange(-9.0, 9.0, 0.3))
             strange.append(np.isin(labels, [tissue.FAT, tissue.MUSCLE]).sum() * 0.3**2)
     assert np.mean(np.array(strange) > 10.0) < 0.01     # mm2
+
+
+def test_a_herniation_is_disc_to_its_sides_and_stops_at_the_facet():
+    """Beyond the facet's tip as well; a bone behind is not replaced."""
+    beyond, bones = [], []
+    for seed in range(60):
+        patient = sample_patient(np.random.default_rng([12, seed]))
+        k = DISC_INDEX[DiscLevel.L3_4]
+        discs = patient.discs.copy()
+        discs[k, 6:10] = 7.0, 11.0, 5.0, 0.0                    # mm out, to the left, half width, above the disc
+        patient = replace(patient, discs=discs)
+        plane = SpinePlane(patient, patient.point(float(discs[k, 0]), 11.0, 3.0)[2])
+        section = patient.section[int(round((plane.depth(11.0, 4.0) - patient.curve[0, 0]) / STEP_MM))]
+        for q in np.arange(section[3] + 2.0, section[3] + 5.0, 0.5):
+            s = plane.depth(q, 3.0)
+            front = tissue._front_wall(s, q, q, section, 1, discs[k])
+            back = tissue._back_wall(q, section, 1)
+            if tissue._herniation(s, q, discs[k]) > 1.0:
+                beyond.append(label_at(patient, plane, q, min(front, back) - 0.5))
+                if front > back + 2.0:
+                    bones.append(label_at(patient, plane, q, back + 1.5))
+    assert len(beyond) > 200 and np.mean(np.array(beyond) == tissue.DISC) > 0.97
+    assert len(bones) > 50 and np.mean(np.array(bones) == tissue.DISC) < 0.05
+
+
+def label_at(patient, plane, u, v):
+    x, y = plane.xy(u, v)
+    return int(trace(patient, plane.z_mm, np.array([y]), np.array([x]))[0][0, 0])
 
 
 def test_left_is_the_patients_left():

@@ -42,6 +42,7 @@ from lss_core.simulation.anatomy import LABELS, SLOPING_MM
     VACUUM,
 ) = range(len(LABELS))
 NONE = -1
+HERNIATED_MM = 0.5  # of disc beyond its margin is drawn as such
 TEXTURE = 64  # edge of the periodic texture block, a power of two
 
 
@@ -51,11 +52,17 @@ def _front_wall(s, u, q, sec, base, disc):
     near = min(q, 15.0)
     wall = sec[23] * ((near / 12.0) ** 2 - 1.0)
     wall += sec[base + 6] * math.exp(-((q / 17.0) ** 4))
-    if disc[6] > 0:
-        ds = (s - disc[0] - disc[9]) / 5.5
-        du = (u - disc[7]) / disc[8]
-        wall += disc[6] * math.exp(-ds * ds * ds * ds - du * du)
-    return wall
+    return wall + _herniation(s, u, disc)
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _herniation(s, u, disc):
+    """How far a herniation stands out of the disc's posterior margin, in mm."""
+    if disc[6] <= 0:
+        return 0.0
+    ds = (s - disc[0] - disc[9]) / 5.5
+    du = (u - disc[7]) / disc[8]
+    return disc[6] * math.exp(-ds * ds * ds * ds - du * du)
 
 
 @njit(cache=True, nogil=True, fastmath=True)
@@ -248,8 +255,9 @@ def spine_label(s, u, v, section, s0, step, vertebrae, joints, discs):
         if label != NONE:
             return label
     openness = sec[base + 7]
-    if openness > 0.15 and -9 < v <= wall and q < sec[base + 2] + 1.5:
-        return DISC  # what bulges past the outline of the disc
+    if openness > 0.15 and -9 < v <= wall and v < _back_wall(q, sec, base):  # a facet stops what bulges and herniates
+        if q < sec[base + 2] + 1.5 or _herniation(s, u, disc) > HERNIATED_MM:
+            return DISC
     apex = sec[0]
     flavum = sec[base + 4] * (1.0 if q < sec[base + 2] else max(0.0, 1 - (q - sec[base + 2]) / 3))
     incline = (apex - sec[base + 1]) / sec[base]  # along v, a slanted sheet looks thicker

@@ -211,6 +211,8 @@ def moved(box, *, down=0.0, left=0.0, times=1.0, mm=0.6):
     (lambda b: {RIGHT: moved(b[RIGHT], left=-30.0)}, {RIGHT}, "too far"),
     (lambda b: {RIGHT: moved(b[RIGHT], down=14.0)}, {LEFT, RIGHT}, "behind the other"),
     (lambda b: {RIGHT: moved(b[RIGHT], left=-16.0)}, {LEFT, RIGHT}, "farther from the canal"),
+    (lambda b: {LEFT: moved(b[LEFT], left=12.0), RIGHT: moved(b[RIGHT], left=6.0), CANAL: moved(b[CANAL], left=-3.0)},
+     {CANAL, LEFT, RIGHT}, "beside the middle"),
     (lambda b: {CANAL: b[LEFT]}, {CANAL, LEFT}, "same box"),
 ])
 def test_boxes_that_cannot_be_what_they_are_called_are_refused(change, refused, words):

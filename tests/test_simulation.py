@@ -201,7 +201,7 @@ def test_a_herniation_is_disc_to_its_sides_and_stops_at_the_facet():
         discs[k, 6:10] = 7.0, 11.0, 5.0, 0.0                    # mm out, to the left, half width, above the disc
         patient = replace(patient, discs=discs)
         plane = SpinePlane(patient, patient.point(float(discs[k, 0]), 11.0, 3.0)[2])
-        section = patient.section[int(round((plane.depth(11.0, 4.0) - patient.curve[0, 0]) / STEP_MM))]
+        section = patient.section[round((plane.depth(11.0, 4.0) - patient.curve[0, 0]) / STEP_MM)]
         for q in np.arange(section[3] + 2.0, section[3] + 5.0, 0.5):
             s = plane.depth(q, 3.0)
             front = tissue._front_wall(s, q, q, section, 1, discs[k])

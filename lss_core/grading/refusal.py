@@ -33,6 +33,8 @@ CANAL_MM = ((4.0, 40.0), (4.0, 45.0))           # least and most height, width; 
 RECESS_MM = ((4.0, 25.0), (4.0, 25.0))
 RECESS_DISTANCE_MM = 28.0
 RECESSES_APART_MM = 12.0    # in distance from the canal, and in height
+RECESSES_WIDE_MM = 30.0     # from left to right; 21 at most on real and simulated discs, and 4 for each hasty box
+CANAL_BESIDE_MM = 11.0      # from the middle between the recesses; 3 at most, and 4 for the canal and for both recesses
 SAME_BOX_PX = 0.5
 SIDES = {Region.LEFT_LATERAL_RECESS: 1, Region.RIGHT_LATERAL_RECESS: -1}       # columns rise to the patient's left
 
@@ -172,11 +174,21 @@ def _unlike_pair(volume: Volume, boxes: Mapping[Region, Box], known: Mapping[Reg
         reason = "The boxes of the left and right lateral recess have changed sides."
     elif abs(down_mm) > RECESSES_APART_MM:
         reason = f"One lateral recess lies {abs(down_mm):.0f} mm behind the other; move the boxes to one height."
-    elif canal is not None and (uneven := _uneven_mm(volume, left, right, canal)) > RECESSES_APART_MM:
+    elif canal is None:
+        return {}
+    elif left_mm > RECESSES_WIDE_MM and (uneven := _uneven_mm(volume, left, right, canal)) > RECESSES_APART_MM:
         reason = f"One lateral recess lies {uneven:.0f} mm farther from the canal than the other; move the boxes."
+    elif (beside := _beside_mm(volume, left, right, canal)) > CANAL_BESIDE_MM:
+        reason = f"The canal lies {beside:.0f} mm beside the middle between the lateral recesses; move the boxes."
+        return {region: reason for region in boxes}
     else:
         return {}
     return {region: reason for region in SIDES}
+
+
+def _beside_mm(volume: Volume, left: Box, right: Box, canal: Box) -> float:
+    """How far to one side of the middle between the recesses the canal lies."""
+    return abs(_apart_mm(volume, left, canal)[1] + _apart_mm(volume, right, canal)[1]) / 2
 
 
 def _uneven_mm(volume: Volume, left: Box, right: Box, canal: Box) -> float:

@@ -255,9 +255,9 @@ def spine_label(s, u, v, section, s0, step, vertebrae, joints, discs):
         if label != NONE:
             return label
     openness = sec[base + 7]
-    if openness > 0.15 and -9 < v <= wall and v < _back_wall(q, sec, base):  # a facet stops what bulges and herniates
-        if q < sec[base + 2] + 1.5 or _herniation(s, u, disc) > HERNIATED_MM:
-            return DISC
+    in_front = openness > 0.15 and -9 < v <= wall and v < _back_wall(q, sec, base)
+    if in_front and (q < sec[base + 2] + 1.5 or _herniation(s, u, disc) > HERNIATED_MM):
+        return DISC  # what bulges or herniates past the disc's outline; a facet stops it
     apex = sec[0]
     flavum = sec[base + 4] * (1.0 if q < sec[base + 2] else max(0.0, 1 - (q - sec[base + 2]) / 3))
     incline = (apex - sec[base + 1]) / sec[base]  # along v, a slanted sheet looks thicker

@@ -111,8 +111,8 @@ def line(name: str, regions: list[Found]) -> str:
             f"distance median {np.median(distance):.2f}, most {distance.max():.1f}"
         )
     if regions and regions[0].right is not None:
-        found, known = (np.mean([getattr(each, name) for each in regions])
-                        for name in ("right", "right_in_reference_box"))
+        found = np.mean([bool(each.right) for each in regions])
+        known = np.mean([bool(each.right_in_reference_box) for each in regions])
         said += f"; graded right {found:.3f}, in the reference's box {known:.3f}"
     return said
 

@@ -12,7 +12,15 @@ from lss_core.study import audit, cases, lifecycle, people, studies
 from lss_core.study.actors import check_in_study
 from lss_core.study.connection import open_database, transaction
 from lss_core.study.connection import reading as looking
-from lss_core.study.database import AuditEvent, CaseKind, ProtocolVersion, Signature, Study, StudyState
+from lss_core.study.database import (
+    AuditEvent,
+    CaseKind,
+    ProtocolVersion,
+    Signature,
+    Study,
+    StudyState,
+    study_token,
+)
 from lss_core.study.desks import begin_session
 from lss_core.study.lifecycle import FIXED_BY_READING, amend, close, lock, pause, resume, unblind
 from lss_core.study.protocol import AnalysisPlan, Design, OrderRule, Protocol, Revisit, digest
@@ -133,6 +141,12 @@ def test_a_seed_is_drawn_for_each_study_and_kept(engine):
     assert studies.protocol_of(engine, made.pi, made.study_id)[0] == Protocol(repeats=1, seed=first.seed)
     line = lines(engine, "save protocol")[0]
     assert (json.loads(line.old), json.loads(line.new)) == ({"repeats": 0}, {"repeats": 1})
+
+
+def test_no_command_takes_the_name_of_a_study_for_an_option():
+    names = {study_token() for _ in range(500)}
+    assert len(names) == 500
+    assert all(len(name) == 24 and name.isalnum() for name in names)
 
 
 def test_renaming_is_noted(engine):

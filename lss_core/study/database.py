@@ -8,6 +8,7 @@ is a new row.
 
 from __future__ import annotations
 
+import secrets
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -111,6 +112,11 @@ class SignIn(Table, table=True):
     last_seen_at: datetime = moment()
     revoked_at: datetime | None = moment(nullable=True)
     revoked_because: str = ""
+
+
+def study_token() -> str:
+    """A new random name of a study or collection: hexadecimal, so that no command takes it for an option."""
+    return secrets.token_hex(12)
 
 
 class Study(Table, table=True):

@@ -15,7 +15,16 @@ from lss_core.study import audit
 from lss_core.study.actors import Actor, actor_of, check_in_study
 from lss_core.study.clock import utc_now
 from lss_core.study.connection import lock_writers, reading, transaction
-from lss_core.study.database import Case, CaseKind, Membership, ProtocolVersion, Study, StudyKind, StudyState
+from lss_core.study.database import (
+    Case,
+    CaseKind,
+    Membership,
+    ProtocolVersion,
+    Study,
+    StudyKind,
+    StudyState,
+    study_token,
+)
 from lss_core.study.places import protocol_now
 from lss_core.study.protocol import Protocol, changes
 from lss_core.vocabulary import Refusal
@@ -64,7 +73,7 @@ def add_study(
         collection_id: Of the collection that its cases come from; who has or had a role there cannot read here.
     """
     check(actor_of(session, actor.account_id).permissions, Permission.CREATE_STUDY)
-    study = Study(token=secrets.token_urlsafe(12), title=_title(title), is_demo=is_demo, collection_id=collection_id,
+    study = Study(token=study_token(), title=_title(title), is_demo=is_demo, collection_id=collection_id,
                   created_by=actor.account_id, created_at=now)
     session.add(study)
     session.flush()

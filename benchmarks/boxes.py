@@ -78,10 +78,7 @@ def _grades(
 
 
 def _off_mm(volume: Volume, box: Box | None, centre: tuple[float, float]) -> tuple[float, float] | None:
-    if box is None:
-        return None
-    down, left = ((p - q) * mm for p, q, mm in zip(box.centre, centre, volume.pixel_spacing_mm, strict=True))
-    return down, left
+    return None if box is None else box.mm_from(centre, volume.pixel_spacing_mm)
 
 
 def of_outlined(folder: Path, models: Path) -> Iterator[Found]:

@@ -71,6 +71,11 @@ class Box:
         """(height, width) in pixels."""
         return self.row1 - self.row0, self.col1 - self.col0
 
+    def mm_from(self, point: tuple[float, float], pixel_spacing_mm: tuple[float, float]) -> tuple[float, float]:
+        """(rows, columns) in mm from a point in pixels to the centre."""
+        (row, col), (at_row, at_col), (row_mm, col_mm) = self.centre, point, pixel_spacing_mm
+        return (row - at_row) * row_mm, (col - at_col) * col_mm
+
     def as_list(self) -> list[float]:
         return [self.row0, self.col0, self.row1, self.col1]
 

@@ -198,8 +198,7 @@ def _uneven_mm(volume: Volume, left: Box, right: Box, canal: Box) -> float:
 
 def _apart_mm(volume: Volume, box: Box, other: Box) -> tuple[float, float]:
     """(rows, columns) in mm from the centre of `other` to that of `box`."""
-    down, left = ((p - q) * mm for p, q, mm in zip(box.centre, other.centre, volume.pixel_spacing_mm, strict=True))
-    return down, left
+    return box.mm_from(other.centre, volume.pixel_spacing_mm)
 
 
 def _same_boxes(boxes: Mapping[Region, Box]) -> dict[Region, str]:

@@ -24,7 +24,6 @@ from lss_core.statistics.calibration import fit_temperature, set_threshold
 from lss_core.training.data import VALIDATION_STREAM, PatchSource, vary_hu
 
 COVERAGE = 0.9
-WHOLE_SERIES = 0.015                # by which sets hold the grade more rarely where slices are found, not given
 PATCHES = 2400
 EACH = 16                           # with other box errors and noise; more would learn nothing new of the slice
 BOX_ERROR_MM = 1.0                  # standard deviation of a detected centre, each way
@@ -39,9 +38,7 @@ def fit_calibration(
     logs, truth = judged_patches(classifier, source, seed=seed, patches=patches)
     temperature = {kind: fit_temperature(logs[kind], truth[kind]) for kind in KINDS}
     threshold = {
-        kind: set_threshold(
-            tempered(logs[kind], temperature[kind]), truth[kind], coverage=COVERAGE + WHOLE_SERIES
-        )
+        kind: set_threshold(tempered(logs[kind], temperature[kind]), truth[kind], coverage=COVERAGE)
         for kind in KINDS
     }
     return Calibration(temperature, threshold, COVERAGE, measured_on)

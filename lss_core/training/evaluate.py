@@ -278,5 +278,4 @@ def _apart_mm(volume: Volume, slice_index: int | None, report: LevelReport) -> f
 
 
 def _distance_mm(volume: Volume, a: Box, b: Box) -> float:
-    apart = [(p - q) * mm for p, q, mm in zip(a.centre, b.centre, volume.pixel_spacing_mm, strict=True)]
-    return math.hypot(*apart)
+    return math.hypot(*a.mm_from(b.centre, volume.pixel_spacing_mm))

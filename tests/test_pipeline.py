@@ -167,6 +167,19 @@ def test_regrading_the_same_boxes_gives_the_same_grades():
         np.testing.assert_allclose(again.regions[region].probabilities, graded.probabilities, atol=1e-5)
 
 
+def test_a_recess_that_lies_oddly_is_graded_with_a_doubt():
+    volume, grader = marked_volume(discs=FIVE), marker_grader()
+    report = grader.grade(volume).levels[1]
+    boxes = {region: graded.box for region, graded in report.regions.items() if graded is not None}
+    row, col = boxes[Region.LEFT_LATERAL_RECESS].centre
+    lower = row + 7 / volume.pixel_spacing_mm[0]
+    boxes[Region.LEFT_LATERAL_RECESS] = Box.around((lower, col), boxes[Region.LEFT_LATERAL_RECESS].size)
+    again = grader.regrade(volume, report.slice_index, boxes, level=report.level)
+    for region in (Region.LEFT_LATERAL_RECESS, Region.RIGHT_LATERAL_RECESS):
+        assert any("7 mm behind the other" in doubt for doubt in again.regions[region].doubts)
+        assert not any("behind" in doubt for doubt in report.regions[region].doubts)
+
+
 def test_regrading_part_of_the_regions_leaves_the_others_out():
     boxes = {Region.CENTRAL_CANAL: Box(60, 54, 80, 74)}
     report = marker_grader().regrade(marked_volume(slices=2), 1, boxes, level=None)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lss_core.grading.refusal import UNREADABLE_NOISE_HU, implausible, noise_hu, region_refusal
+from lss_core.grading.refusal import UNREADABLE_NOISE_HU, implausible, noise_hu, oddly_placed, region_refusal
 from lss_core.imaging.dicom import read_scan
 from lss_core.simulation.anatomy import sample_patient
 from lss_core.simulation.render import sample_acquisition
@@ -220,6 +220,20 @@ def test_boxes_that_cannot_be_what_they_are_called_are_refused(change, refused, 
     reasons = implausible(volume, {**boxes, **change(boxes)})
     assert set(reasons) == refused
     assert all(words in reason and reason.endswith(".") for reason in reasons.values())
+
+
+@pytest.mark.parametrize(("change", "doubted", "words"), [
+    (lambda b: {RIGHT: moved(b[RIGHT], down=7.0)}, {LEFT, RIGHT}, "mm behind the other"),
+    (lambda b: {CANAL: moved(b[CANAL], left=7.0)}, {CANAL, LEFT, RIGHT}, "mm beside the middle"),
+    (lambda b: {RIGHT: moved(b[RIGHT], down=3.0), CANAL: moved(b[CANAL], left=3.0)}, set(), ""),
+])
+def test_boxes_that_lie_oddly_are_graded_with_a_doubt(change, doubted, words):
+    volume, boxes = level()
+    drawn = {**boxes, **change(boxes)}
+    assert implausible(volume, drawn) == {}
+    odd = oddly_placed(volume, drawn)
+    assert set(odd) == doubted
+    assert all(words in doubt and doubt.endswith(".") for doubts in odd.values() for doubt in doubts)
 
 
 def test_recesses_that_changed_sides_are_refused_without_a_canal():

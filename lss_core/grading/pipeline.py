@@ -31,7 +31,7 @@ from lss_core.grading.levels import (
     one_spine,
     trace_canal,
 )
-from lss_core.grading.refusal import implausible, region_refusal
+from lss_core.grading.refusal import implausible, oddly_placed, region_refusal
 from lss_core.imaging.straighten import CanalLine, in_plane_pixels
 from lss_core.imaging.volume import Volume
 from lss_core.vocabulary import Box, DiscLevel, Grade, LevelReport, Refusal, Region, RegionGrade
@@ -74,6 +74,11 @@ class Located:
     slice_index: int
     regions: dict[Region, Detection | None]
     level_doubted: bool = False         # thoracic discs contradict the level
+
+    @property
+    def boxes(self) -> dict[Region, Box]:
+        """Of the regions that were found."""
+        return {region: detection.box for region, detection in self.regions.items() if detection is not None}
 
 
 class Grader:
@@ -266,6 +271,7 @@ class Grader:
         reports = []
         for place, reasons in zip(located, refused, strict=True):
             regions: dict[Region, RegionGrade | None] = {}
+            odd = oddly_placed(volume, place.boxes)
             for region, detection in place.regions.items():
                 judged = None if detection is None or region in reasons else next(judgements)
                 if judged is not None and judged.gradable < LEAST_GRADABLE:
@@ -273,7 +279,7 @@ class Grader:
                     judged = None
                 regions[region] = None if judged is None or detection is None else RegionGrade(
                     detection.box, detection.confidence, judged.probabilities, judged.measures, judged.grade_set,
-                    judged.doubts,
+                    (*judged.doubts, *odd.get(region, ())),
                 )
             uid = volume.sop_instance_uids[place.slice_index]
             reports.append(LevelReport(place.level, place.slice_index, uid, regions, reasons, place.level_doubted))
@@ -315,7 +321,7 @@ def located_by(graders: Iterable[Grader], volume: Volume) -> Iterator[tuple[Grad
 
 def _refused(volume: Volume, place: Located) -> dict[Region, str]:
     """Why regions of a level must not be graded, by what can be seen without the classifier."""
-    boxes = {region: detection.box for region, detection in place.regions.items() if detection is not None}
+    boxes = place.boxes
     reasons = {region: NOT_FOUND.format(region.label.lower()) for region in place.regions if region not in boxes}
     reasons |= implausible(volume, boxes)
     for region, box in boxes.items():

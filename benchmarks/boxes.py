@@ -10,22 +10,19 @@ reference instead; what he graded is not known.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from benchmarks.patients import over_patients, patient_options
 from lss_core.grading.detector import find_regions
 from lss_core.grading.pipeline import MODELS, Grader
 from lss_core.imaging.volume import Volume
 from lss_core.simulation.series import LevelTruth, patient_seed, simulate_series
-from lss_core.training.data import check_evaluation_seed
 from lss_core.training.outlined import read_outlined_scans
 from lss_core.vocabulary import Box, Grade, Region
 
@@ -115,22 +112,13 @@ def line(name: str, regions: list[Found]) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--patients", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=1_900_000)
-    parser.add_argument("--workers", type=int, default=2)
+    parser = patient_options(__doc__ or "", patients=20)
     parser.add_argument("--models", type=Path, default=MODELS, metavar="DIR", help="default the shipped ones")
-    parser.add_argument("--scans", type=Path, metavar="DIR", help="folder of outlined scans, instead of patients")
     options = parser.parse_args()
     if options.scans is not None:
         print(report(of_outlined(options.scans, options.models)))
-        return 0
-    check_evaluation_seed(options.seed)
-    work = partial(of_patient, seed=options.seed, models=options.models)
-    with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
-        by_patient = list(pool.map(work, range(options.patients)))
-    print(f"SIMULATED, seed {options.seed}, {options.patients} patients")
-    print(report([found for each in by_patient for found in each]))
+    else:
+        print(report(over_patients(partial(of_patient, seed=options.seed, models=options.models), options)))
     return 0
 
 

@@ -10,22 +10,19 @@ that an outliner called a disc's (docs/training.md) are the reference instead.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import pairwise
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from benchmarks.patients import over_patients, patient_options
 from lss_core.grading.pipeline import Grader, Located
 from lss_core.imaging.volume import Volume
 from lss_core.simulation.series import SimulatedSeries, patient_seed, simulate_series
-from lss_core.training.data import check_evaluation_seed
 from lss_core.training.outlined import read_outlined_scans
 from lss_core.vocabulary import DiscLevel
 
@@ -112,22 +109,13 @@ def line(name: str, chosen: Sequence[Choice]) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--patients", type=int, default=60)
-    parser.add_argument("--seed", type=int, default=1_900_000)
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--scans", type=Path, metavar="DIR", help="folder of outlined scans, instead of patients")
-    options = parser.parse_args()
-    if options.scans:
+    options = patient_options(__doc__ or "", patients=60).parse_args()
+    if options.scans is not None:
         by_scan = outlined_choices(options.scans)
         print("\n".join(line(name, chosen) for name, chosen in by_scan.items()))
         print(line("all", [each for chosen in by_scan.values() for each in chosen]))
-        return 0
-    check_evaluation_seed(options.seed)
-    with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
-        by_patient = list(pool.map(partial(_of_patient, seed=options.seed), range(options.patients)))
-    print(f"SIMULATED, seed {options.seed}, {options.patients} patients")
-    print(report([each for chosen in by_patient for each in chosen]))
+    else:
+        print(report(over_patients(partial(_of_patient, seed=options.seed), options)))
     return 0
 
 

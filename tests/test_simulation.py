@@ -309,7 +309,7 @@ def test_same_seed_gives_the_same_series_and_another_seed_another():
 
 def test_written_series_is_marked_simulated_and_reads_back_as_rendered(tmp_path: Path):
     reference = write_simulated(tmp_path, patients=1, seed=77)
-    rows = list(csv.DictReader(reference.open()))
+    rows = list(csv.DictReader(reference.read_text().splitlines()))
     assert tuple(rows[0]) == (*REFERENCE_COLUMNS, CANAL_AP_COLUMN) and len(rows) == 15
     assert all((float(row[CANAL_AP_COLUMN] or 0) > 5) == (row["region"] == "central_canal") for row in rows)
     files = sorted((tmp_path / rows[0]["patient"]).glob("*.dcm"))

@@ -54,6 +54,12 @@ def test_views_that_differ_are_a_doubt():
     assert any("millimetre changes the grade (1, 2, 1)" in doubt for doubt in judged.doubts)
 
 
+def test_a_grade_that_is_less_probable_than_the_others_together_is_a_doubt_that_names_the_next():
+    judged = judge([view((0.1, 0.36, 0.46, 0.08))] * 3, Region.CENTRAL_CANAL, None)
+    (doubt,) = judged.doubts
+    assert "grade 2 has 0.46, grade 1 0.36" in doubt
+
+
 def test_views_from_farther_off_count_for_the_grade_and_not_for_the_doubt():
     moderate = (0.01, 0.09, 0.8, 0.1)
     judged = judge([view(MILD)] * 3 + [view(moderate)] * 7, Region.CENTRAL_CANAL, None)

@@ -22,6 +22,7 @@ from lss_core.vocabulary import RECESS_HEIGHT, SAC_AREA, Grade, Region, measure_
 SHIFTS_MM = ((0.0, 0.0), (1.0, -1.0), (-1.0, 1.0), (1.0, 1.0), (-1.0, -1.0))     # (rows, columns)
 HEADS_APART = 0.75                                          # grades between the two heads that are worth a doubt
 LEAST_GRADABLE = 0.5                                        # mean probability over the views
+LEAST_SURE = 0.5                                            # a grade less probable than this is worth a doubt
 KINDS = ("central_canal", "lateral_recess")
 NAMES = {SAC_AREA: "sac area", RECESS_HEIGHT: "recess height"}       # of the grading measures
 
@@ -118,7 +119,7 @@ def judge(views: Sequence[CropGrade], region: Region, calibration: Calibration |
         measures=measures,
         gradable=float(np.mean([1 / (1 + np.exp(-view.gradable_logit)) for view in views])),
         grade_set=() if calibration is None else grade_set(probabilities, calibration.set_threshold[kind]),
-        doubts=tuple(_doubts(views, region, measures)),
+        doubts=(*_unsure(probabilities), *_doubts(views, region, measures)),
     )
 
 
@@ -142,6 +143,16 @@ def grade_set(probabilities: np.ndarray, threshold: float) -> tuple[Grade, ...]:
         above = probabilities[high + 1] if high < 3 else -1.0
         low, high = (low - 1, high) if below > above else (low, high + 1)
     return tuple(Grade(g) for g in range(low, high + 1))
+
+
+def _unsure(probabilities: np.ndarray) -> list[str]:
+    if probabilities.max() >= LEAST_SURE:
+        return []
+    second, first = np.argsort(probabilities)[-2:]
+    return [
+        f"No grade is more probable than all others together: grade {first} has {probabilities[first]:.2f}, "
+        f"grade {second} {probabilities[second]:.2f}."
+    ]
 
 
 def _doubts(views: Sequence[CropGrade], region: Region, measures: Mapping[str, float]) -> list[str]:

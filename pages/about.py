@@ -32,7 +32,8 @@ The shipped models were trained on simulated CT and on real scans whose canals w
 a clinical grade took part. The figures on their cards say on what they were measured, and none is clinical.
 
 Beside a grade stand measurements and, as a range, the neighbouring grades that remain plausible: a set made to hold the
-true grade of 90 % of *simulated* regions. A grade carries a mark where moving the box by a millimetre changes it,
+true grade of 90 % of *simulated* regions, which is a single grade where a version is right as often as that. A grade
+carries a mark where it is less probable than all others together, where moving the box by a millimetre changes it,
 where grade and measurement disagree, or where boxes lie as they seldom do (a recess more than 5 mm behind the other, a
 canal more than 5 mm beside their middle). A region is not graded at all where metal, noise, the edge of the image or an
 implausible box forbids it, or where it does not look like that region of a lumbar disc level.

@@ -15,7 +15,7 @@ from lss_core.study.actors import Actor, actor_of, check_in_collection, roles_in
 from lss_core.study.clock import utc_now
 from lss_core.study.connection import lock_writers, reading, transaction
 from lss_core.study.curation_tables import CuratedLevel, CuratedScan, Label
-from lss_core.study.database import Membership, Study, StudyKind, study_token
+from lss_core.study.database import Membership, Study, StudyKind
 from lss_core.vocabulary import Refusal
 
 
@@ -52,7 +52,7 @@ def create(
     with transaction(engine) as session:
         lock_writers(session)
         check(actor_of(session, actor.account_id).permissions, Permission.CREATE_STUDY)
-        made = Study(token=study_token(), title=title.strip(), kind=StudyKind.COLLECTION, is_demo=is_demo,
+        made = Study(title=title.strip(), kind=StudyKind.COLLECTION, is_demo=is_demo,
                      created_by=actor.account_id, created_at=now)
         session.add(made)
         session.flush()

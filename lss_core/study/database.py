@@ -121,7 +121,7 @@ def study_token() -> str:
 
 class Study(Table, table=True):
     id: int | None = own_id()
-    token: str = Field(unique=True, index=True)         # random, stands in addresses
+    token: str = Field(default_factory=study_token, unique=True, index=True)    # random, stands in addresses
     title: str
     kind: str = StudyKind.READER_STUDY
     state: str = StudyState.DRAFT

@@ -23,7 +23,6 @@ from lss_core.study.database import (
     Study,
     StudyKind,
     StudyState,
-    study_token,
 )
 from lss_core.study.places import protocol_now
 from lss_core.study.protocol import Protocol, changes
@@ -73,7 +72,7 @@ def add_study(
         collection_id: Of the collection that its cases come from; who has or had a role there cannot read here.
     """
     check(actor_of(session, actor.account_id).permissions, Permission.CREATE_STUDY)
-    study = Study(token=study_token(), title=_title(title), is_demo=is_demo, collection_id=collection_id,
+    study = Study(title=_title(title), is_demo=is_demo, collection_id=collection_id,
                   created_by=actor.account_id, created_at=now)
     session.add(study)
     session.flush()

@@ -74,9 +74,14 @@ def test_the_ordinal_head_counts_the_odds_of_each_grade_or_worse():
 
 
 def test_the_grade_is_the_geometric_mean_of_both_heads_or_the_ordinal_head_alone():
-    both = output(CANAL, 80.0, -1.0)
-    mean = (0.5 * (both.ordinal_log_probabilities() + both.measured_log_probabilities())).softmax(1)
-    torch.testing.assert_close(both.grade_log_probabilities().exp(), mean)
+    for region, measure, weight, options in (
+        (CANAL, 80.0, 0.75, {}), (CANAL, 80.0, 0.2, {"canal_measured_weight": 0.2}),
+        (RECESS, 3.0, 0.5, {"canal_measured_weight": 0.2}),
+    ):
+        both = output(region, measure, -1.0, **options)
+        heads = both.ordinal_log_probabilities(), both.measured_log_probabilities()
+        mean = ((1 - weight) * heads[0] + weight * heads[1]).softmax(1)
+        torch.testing.assert_close(both.grade_log_probabilities().exp(), mean)
     alone = output(CANAL, 80.0, -1.0, measures_count=False)
     torch.testing.assert_close(alone.grade_log_probabilities(), alone.ordinal_log_probabilities())
     assert alone.measures() == [{}]
@@ -172,10 +177,11 @@ def test_masks_are_drawn_over_the_crop_and_carry_the_first_measure():
     assert float(more.location[1, 0]) == pytest.approx(float(output.location[1, 0]), abs=0.3)   # a recess has no area
 
 
-def test_a_card_from_before_there_was_a_mask_head_still_loads():
-    card = {name: value for name, value in asdict(TINY_CLASSIFIER).items() if name != "mask_head"}
-    network = build_classifier(card)
+def test_a_card_from_before_there_was_a_mask_head_still_loads_and_grades_as_it_did():
+    later = {"mask_head", "canal_measured_weight"}
+    network = build_classifier({name: value for name, value in asdict(TINY_CLASSIFIER).items() if name not in later})
     assert network.masks is None and not network.config.mask_head
+    assert network.config.canal_measured_weight == 0.5
     output = network.eval()(torch.rand(1, CROP_CHANNELS, 96, 96), torch.tensor([False]))
     assert output.mask_logits is None and output.raw.shape == (1, OUTPUTS)
 

@@ -4,7 +4,8 @@ Two heads answer the same question in two ways. The ordinal head gives cumulativ
 measurement head predicts a logistic distribution over each measure of the region (dural sac area and canal AP diameter,
 or recess height); the grading measure's masses between the published thresholds are grade probabilities too. The
 grade is read from the geometric mean of both, which is ordered by construction and wide where the heads are unsure or
-differ. A third output says whether the crop shows this region of a lumbar disc level at all.
+differ; a canal's counts the measurement three times as much (docs/evaluation.md). A third output says whether the crop
+shows this region of a lumbar disc level at all.
 
 Before the heads a coarse mask of the dural sac and of the free canal is drawn, learned from simulated patches, where it
 is known. Both heads see its shape beside the backbone's features: an area is easier to read from an outline.
@@ -33,6 +34,7 @@ MEASURE_UNITS = {SAC_AREA: 25.0, CANAL_AP: 3.0, RECESS_HEIGHT: 1.0}
 CANAL_CUTS = tuple(b / MEASURE_UNITS[SAC_AREA] for b in reversed(GRADE_BOUNDS[SAC_AREA]))     # rising: severe first
 RECESS_CUTS = tuple(b / MEASURE_UNITS[RECESS_HEIGHT] for b in reversed(GRADE_BOUNDS[RECESS_HEIGHT]))
 TYPICAL_AP = 16.0 / MEASURE_UNITS[CANAL_AP]
+RECESS_MEASURED_WEIGHT = 0.5
 LOG_SCALE_RANGE = (-3.5, 2.0)
 MASKS, SAC_MASK, FREE_MASK = 2, 0, 1        # dural sac; free of bone and disc
 MASK_WIDTHS, SHAPE_WIDTHS = (48, 32, 16, 16), (16, 32, 64)
@@ -62,6 +64,7 @@ class ClassifierConfig:
     crop_px: int = 96
     neighbour_mm: float = 3.0           # distance of the slices below and above
     measurement_head: bool = True       # without it the ordinal head grades alone and nothing is measured
+    canal_measured_weight: float = 0.75     # of the measurement head in a canal's grade; in a recess's both count alike
     mask_head: bool = True              # without it both heads see the backbone's features alone
 
 
@@ -72,6 +75,7 @@ class CropOutput:
     raw: torch.Tensor
     is_recess: torch.Tensor
     measures_count: bool = True         # whether the measurement head takes part in the grade
+    canal_measured_weight: float = 0.75     # and how much, see ClassifierConfig
     mask_logits: torch.Tensor | None = None     # (B, MASKS, h, w) log-odds of sac and free canal, over the crop
 
     @property
@@ -90,11 +94,13 @@ class CropOutput:
         return self.raw[:, LOG_SCALE].clamp(*LOG_SCALE_RANGE)
 
     def grade_log_probabilities(self) -> torch.Tensor:
-        """(B, 4) log-probabilities of normal, mild, moderate, severe: both heads' geometric mean, normalised."""
+        """(B, 4) log-probabilities of normal, mild, moderate, severe: both heads' weighted geometric mean."""
         ordinal = self.ordinal_log_probabilities()
         if not self.measures_count:
             return ordinal
-        return (0.5 * (ordinal + self.measured_log_probabilities())).log_softmax(1)
+        weights = self.raw.new_tensor([self.canal_measured_weight, RECESS_MEASURED_WEIGHT])
+        weight = weights[self.is_recess.long()][:, None]
+        return ((1 - weight) * ordinal + weight * self.measured_log_probabilities()).log_softmax(1)
 
     def ordinal_log_probabilities(self) -> torch.Tensor:
         """(B, 4) by the ordinal head: the first number is the log-odds of grade >= 1, the others its falls."""
@@ -153,7 +159,9 @@ class Classifier(nn.Module):
     def forward(self, crops: torch.Tensor, is_recess: torch.Tensor) -> CropOutput:
         """Crops (B, 5, H, W) and bool (B,)."""
         raw, mask_logits = self._read(crops, is_recess)
-        return CropOutput(raw, is_recess, self.config.measurement_head, mask_logits)
+        return CropOutput(
+            raw, is_recess, self.config.measurement_head, self.config.canal_measured_weight, mask_logits
+        )
 
     def outputs(self, crops: torch.Tensor, is_recess: torch.Tensor) -> torch.Tensor:
         """(B, OUTPUTS) float32: what `CropOutput` reads."""
@@ -242,8 +250,9 @@ def _head(channels: int, config: ClassifierConfig, *, start: tuple[float, float]
 
 
 def build_classifier(configuration: Mapping[str, Any]) -> Classifier:
-    """From the fields of a card; cards from before there was a mask head do not name it."""
-    return Classifier(configuration_from(ClassifierConfig, {"mask_head": False, **configuration}))
+    """From the fields of a card; cards from before there was a mask head, or a weight of the heads, do not name it."""
+    before = {"mask_head": False, "canal_measured_weight": 0.5}
+    return Classifier(configuration_from(ClassifierConfig, {**before, **configuration}))
 
 
 def in_head_units(region: Region, measures: Mapping[str, float]) -> list[float]:

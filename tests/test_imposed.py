@@ -84,6 +84,7 @@ def test_an_honest_observer_passes_and_recesses_without_a_grade_are_counted(scan
     figures = imposed_figures([case for case in cases if case.region is CANAL])
     found = figures["families"][Family.BULGE.value]
     assert found["rise"] >= 1.0 and found["spearman_pooled"] >= 0.9 and abs(found["sham_share_of_rise"]) < 0.2
+    assert found["spearman_pooled_of_imposed_measure"] >= 0.9
     refused = next(case for case in cases if case.family is Family.FACET_LEFT)
     assert refused.refused == len(DOSES) and all(np.isnan(refused.expected))
 

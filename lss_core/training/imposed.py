@@ -227,6 +227,7 @@ def imposed_figures(cases: Sequence[ImposedCase]) -> dict[str, Any]:
 
 def _family_figures(cases: Sequence[ImposedCase]) -> dict[str, Any]:
     expected = np.array([case.expected for case in cases])
+    imposed = np.array([case.imposed for case in cases])
     rises = expected[:, -1] - expected[:, 0]
     doses = np.tile(DOSES, len(cases))
     each = [_rank_correlation(np.array(DOSES), row) for row in expected]
@@ -237,6 +238,7 @@ def _family_figures(cases: Sequence[ImposedCase]) -> dict[str, Any]:
         "refused": sum(case.refused for case in cases),
         "expected_by_dose": [_rounded(value) for value in np.nanmean(expected, axis=0)],
         "spearman_pooled": _rounded(_rank_correlation(doses, expected.ravel())),
+        "spearman_pooled_of_imposed_measure": _rounded(_rank_correlation(doses, -imposed.ravel())),
         "spearman_within_case_mean": _rounded(np.nanmean(each)),
         "rise": _rounded(np.nanmean(rises)), "least_rise": _rounded(np.nanmin(rises)),
         "dose0_against_untouched": _rounded(np.nanmean(np.abs(expected[:, 0] - [case.untouched for case in cases]))),

@@ -20,11 +20,10 @@ from lss_core.grading.checkpoint import load_checkpoint
 from lss_core.grading.classifier import build_classifier
 from lss_core.grading.doubt import KINDS, tempered
 from lss_core.grading.pipeline import MODELS
-from lss_core.statistics.calibration import fit_temperature
-from lss_core.training.bank import fill_bank
+from lss_core.statistics.calibration import fit_temperature, log_loss
 from lss_core.training.calibrate import judged_patches
 from lss_core.training.data import VALIDATION_STREAM
-from lss_core.training.train import VALIDATION_PATCHES, Training
+from lss_core.training.train import Training, graded_source
 
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 CANAL = KINDS[0]
@@ -32,11 +31,11 @@ SEED = 77                           # of box errors and noise; calibration draws
 
 
 def line(weight: float, logs: np.ndarray, truth: np.ndarray) -> str:
-    """Accuracy, mean negative log-likelihood and sensitivities of pooled log-probabilities [n, 4]."""
+    """Accuracy, log loss and sensitivities of pooled log-probabilities [n, 4]."""
     right = logs.argmax(axis=1) == truth
-    masses = tempered(logs, fit_temperature(logs, truth))[np.arange(len(truth)), truth]
+    loss = log_loss(tempered(logs, fit_temperature(logs, truth)), truth)
     each = " ".join(f"{right[truth == grade].mean():.3f}" for grade in range(4))
-    return f"  {weight:.2f}: right {right.mean():.4f}, log loss {-np.log(masses).mean():.4f}, by grade {each}"
+    return f"  {weight:.2f}: right {right.mean():.4f}, log loss {loss:.4f}, by grade {each}"
 
 
 def main() -> int:
@@ -45,18 +44,20 @@ def main() -> int:
     parser.add_argument("--patches", type=int, default=600)
     parser.add_argument("--models", nargs="+", default=["v1", "v2"], metavar="VERSION")
     options = parser.parse_args()
-    source = fill_bank(options.bank, seed=Training.bank_seed, stream=VALIDATION_STREAM, count=VALIDATION_PATCHES,
-                       workers=Training.workers)
+    torch.set_num_threads(2)
+    source = graded_source(Training(bank=options.bank), VALIDATION_STREAM)
     for version in options.models:
         network, _ = load_checkpoint(MODELS, version, kind="classifier", build=build_classifier)
-        print(f"{version}, SIMULATED canals of {options.patches} patches, by the measurement head's weight:")
-        for weight in WEIGHTS:
+        alone = []                      # each head by itself: pooled logarithms of any weight lie between the two
+        for weight in (0.0, 1.0):
             network.config = replace(network.config, canal_measured_weight=weight)
             logs, truth = judged_patches(network, source, seed=SEED, patches=options.patches)
-            print(line(weight, logs[CANAL], truth[CANAL]), flush=True)
+            alone.append(logs[CANAL])
+        print(f"{version}, SIMULATED canals of {options.patches} patches, by the measurement head's weight:")
+        for weight in WEIGHTS:
+            print(line(weight, (1 - weight) * alone[0] + weight * alone[1], truth[CANAL]))
     return 0
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(2)
     raise SystemExit(main())

@@ -34,7 +34,7 @@ MEASURE_UNITS = {SAC_AREA: 25.0, CANAL_AP: 3.0, RECESS_HEIGHT: 1.0}
 CANAL_CUTS = tuple(b / MEASURE_UNITS[SAC_AREA] for b in reversed(GRADE_BOUNDS[SAC_AREA]))     # rising: severe first
 RECESS_CUTS = tuple(b / MEASURE_UNITS[RECESS_HEIGHT] for b in reversed(GRADE_BOUNDS[RECESS_HEIGHT]))
 TYPICAL_AP = 16.0 / MEASURE_UNITS[CANAL_AP]
-RECESS_MEASURED_WEIGHT = 0.5
+CANAL_MEASURED_WEIGHT, RECESS_MEASURED_WEIGHT = 0.75, 0.5      # of the measurement head in a grade
 LOG_SCALE_RANGE = (-3.5, 2.0)
 MASKS, SAC_MASK, FREE_MASK = 2, 0, 1        # dural sac; free of bone and disc
 MASK_WIDTHS, SHAPE_WIDTHS = (48, 32, 16, 16), (16, 32, 64)
@@ -64,7 +64,7 @@ class ClassifierConfig:
     crop_px: int = 96
     neighbour_mm: float = 3.0           # distance of the slices below and above
     measurement_head: bool = True       # without it the ordinal head grades alone and nothing is measured
-    canal_measured_weight: float = 0.75     # of the measurement head in a canal's grade; in a recess's both count alike
+    canal_measured_weight: float = CANAL_MEASURED_WEIGHT    # of that head in a canal's grade
     mask_head: bool = True              # without it both heads see the backbone's features alone
 
 
@@ -75,7 +75,7 @@ class CropOutput:
     raw: torch.Tensor
     is_recess: torch.Tensor
     measures_count: bool = True         # whether the measurement head takes part in the grade
-    canal_measured_weight: float = 0.75     # and how much, see ClassifierConfig
+    canal_measured_weight: float = CANAL_MEASURED_WEIGHT    # and how much in a canal's
     mask_logits: torch.Tensor | None = None     # (B, MASKS, h, w) log-odds of sac and free canal, over the crop
 
     @property

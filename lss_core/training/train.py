@@ -125,7 +125,7 @@ class Task:
 
 def classifier_task(training: Training, network: ClassifierConfig) -> Task:
     """Grades and measures from crops: of simulated patients, of real scans with imposed narrowing, or of own scans."""
-    graded = {stream: _graded_source(training, stream) for stream in (TRAIN_STREAM, VALIDATION_STREAM)}
+    graded = {stream: graded_source(training, stream) for stream in (TRAIN_STREAM, VALIDATION_STREAM)}
     sources = {stream: _with_narrowed(source, training) for stream, source in graded.items()}
 
     def samples(stream: int, count: int) -> Dataset[Sample]:
@@ -154,7 +154,7 @@ def classifier_task(training: Training, network: ClassifierConfig) -> Task:
     )
 
 
-def _graded_source(training: Training, stream: int) -> PatchSource:
+def graded_source(training: Training, stream: int) -> PatchSource:
     """Simulated patients or the group's own scans; simulated validation patients are others than those learned from."""
     if training.data is not None:
         own = training.data if stream == TRAIN_STREAM else training.validation or training.data

@@ -219,7 +219,8 @@ def shuffled_from_the_heads(classifier: Classifier, seed: int) -> Iterator[tuple
     """Copies of a network with ever more of its weights shuffled within each tensor, which keeps their scale."""
     rng, copied = np.random.default_rng(seed), copy.deepcopy(classifier)
     backbone = [(name, [part]) for name, part in _blocks(copied.backbone) if list(part.parameters())]
-    parts = [("heads", [copied.canal_head, copied.recess_head]), *backbone[::-1]]
+    masks = [] if copied.masks is None else [("masks", [copied.masks])]
+    parts = [("heads", [copied.canal_head, copied.recess_head]), *masks, *backbone[::-1]]
     for number, (name, modules) in enumerate(parts):
         for module in modules:
             _shuffle(module, rng)

@@ -14,6 +14,7 @@ from lss_core.grading.classifier import (
     ORDINAL,
     OUTPUTS,
     Classifier,
+    ClassifierConfig,
     CropOutput,
     build_classifier,
     crop_stack,
@@ -27,6 +28,7 @@ from lss_core.vocabulary import (
     RECESS_HEIGHT,
     SAC_AREA,
     Box,
+    Refusal,
     Region,
     grade_of_measure,
     measure_of,
@@ -184,6 +186,12 @@ def test_a_card_from_before_there_was_a_mask_head_still_loads_and_grades_as_it_d
     assert network.config.canal_measured_weight == 0.5
     output = network.eval()(torch.rand(1, CROP_CHANNELS, 96, 96), torch.tensor([False]))
     assert output.mask_logits is None and output.raw.shape == (1, OUTPUTS)
+
+
+@pytest.mark.parametrize("weight", [-0.1, 1.2, float("nan")])
+def test_a_measurement_heads_weight_that_is_no_share_is_refused(weight):
+    with pytest.raises(Refusal, match="share from 0 to 1"):
+        ClassifierConfig(canal_measured_weight=weight)
 
 
 @pytest.mark.parametrize("backbone", ["tf_efficientnet_lite0", "mobilenetv4_conv_small"])

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
+from benchmarks import walls
 from lss_core.imaging.volume import StoredPlane, Volume
 from lss_core.simulation.narrowing import (
     Family,
@@ -186,3 +187,21 @@ def test_an_outline_without_fat_beside_it_measures_no_recess():
     hu = np.where(volume.hu < 0, 85, volume.hu)                     # the fat replaced by tissue as dense as the disc
     (level,) = trace_levels(replace(volume, hu=hu.astype(np.int16)), outlined)
     assert set(measures_of_walls(level.walls[4])) == {CANAL}
+
+
+def test_a_recess_beside_which_the_walls_meet_has_no_height():
+    volume, outlined = drawn_scan()
+    hu = volume.hu.copy()
+    row, col = (int(CENTRE[0] - 7.5 / PIXEL), int(CENTRE[1] + 11.0 / PIXEL))
+    hu[:, row:, col : col + 5] = 700                                # a pedicle, or a closed recess: not told apart
+    (level,) = trace_levels(replace(volume, hu=hu), outlined)
+    assert set(measures_of_walls(level.walls[4])) == {CANAL, RIGHT}
+
+
+def test_traced_recess_heights_agree_with_those_of_simulated_slices():
+    heights = [each for number in range(12) for each in walls.of_patient(number, seed=1_900_000)]
+    off = np.array([each.traced - each.true for each in heights if each.traced is not None])
+    assert len(off) > 0.6 * len(heights)
+    assert abs(np.median(off)) < 0.25
+    assert np.median(np.abs(off)) < 0.5
+    assert np.mean(np.abs(off) > 1.0) < 0.2

@@ -26,7 +26,7 @@ from torch.nn.functional import adaptive_avg_pool1d, interpolate, logsigmoid, pa
 from lss_core.grading.backbone import create_backbone
 from lss_core.grading.checkpoint import configuration_from
 from lss_core.imaging.volume import Volume, crop, window
-from lss_core.vocabulary import CANAL_AP, GRADE_BOUNDS, RECESS_HEIGHT, SAC_AREA, Box, Region, measures_of
+from lss_core.vocabulary import CANAL_AP, GRADE_BOUNDS, RECESS_HEIGHT, SAC_AREA, Box, Refusal, Region, measures_of
 
 CROP_CHANNELS = 5
 # So that areas and lengths are numbers of one size in the network.
@@ -66,6 +66,10 @@ class ClassifierConfig:
     measurement_head: bool = True       # without it the ordinal head grades alone and nothing is measured
     canal_measured_weight: float = CANAL_MEASURED_WEIGHT    # of that head in a canal's grade
     mask_head: bool = True              # without it both heads see the backbone's features alone
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.canal_measured_weight <= 1:
+            raise Refusal(f"canal_measured_weight is a share from 0 to 1, not {self.canal_measured_weight:g}.")
 
 
 @dataclass(frozen=True)
@@ -186,10 +190,12 @@ class Classifier(nn.Module):
         return torch.where(is_recess[:, None], self.recess_head(pooled), self.canal_head(pooled))
 
     def explained_layers(self) -> list[nn.Module]:
-        """The layers whose feature maps heat maps are made from: the last two scales."""
+        """The layers whose feature maps heat maps are made from: the last two scales of the backbone and, where masks
+        are drawn, the mask head's second, which lies on the picture more finely (docs/evaluation.md, section 5)."""
         names: list[str] = self.backbone.feature_info.module_name()[-2:]  # type: ignore[union-attr, operator, index]
         modules = dict(self.backbone.named_modules())       # timm flattens the names of some networks and not of others
-        return [modules.get(name) or modules[name.replace(".", "_")] for name in names]
+        layers = [modules.get(name) or modules[name.replace(".", "_")] for name in names]
+        return layers if self.masks is None else [*layers, *self.masks.up[1:2]]
 
 
 class MaskHead(nn.Module):

@@ -31,6 +31,8 @@ BESIDE_SAC_HU, BONE_HU = 55.0, 180.0        # sac against ligament; certainly bo
 FULL_RECESS_HU = 50.0                       # denser content is disc or ligament, and no height can be measured
 RECESS_BEHIND_MM = 3.0                      # how far a recess's centre lies behind the front wall
 DEEP_FRONT_MM, DEEP_BACK_MM = 11.0, 7.0     # how deep behind a wall tissue is stretched
+WHOLE_MM = (-1.5, 3.8)                      # of a recess, lateral of its centre
+AT_TIP_MM, NARROWEST = (0.4, 3.8), 4        # its height's place, about the facet's tip, and columns
 FAR_MM = 12.0                               # behind the front wall: farther back no facet is looked for
 FADE_MM = 8.0                               # along the spine
 LEAST_GAP_MM = 0.15                         # between the walls of a closed column
@@ -79,14 +81,18 @@ class Walls:
     sac_front: np.ndarray
     sac_back: np.ndarray
     recesses: Mapping[Region, float]        # lateral mm of each recess's centre
-    clear: frozenset[Region]                # recesses whose content differs from the disc, so that it can be measured
-    closing: frozenset[Region]              # recesses beside which the walls meet, as they do at a pedicle
+    clear: frozenset[Region]                # recesses whose height can be measured, see `trace_walls`
     area_scale: float                       # stated area over the area between the sac's edges
     canal_ap_mm: float | None
 
 
 def trace_walls(plane: np.ndarray, outlined: OutlinedSlice, pixel_spacing_mm: tuple[float, float]) -> Walls:
-    """Find the walls of an outlined slice, HU [row, column]."""
+    """Find the walls of an outlined slice, HU [row, column].
+
+    A recess is clear where its content differs from the disc, bone lies behind the whole of it, and the walls beside it
+    do not meet: whether it is closed there or ends at a pedicle cannot be told. `benchmarks/walls.py` measures how
+    well the heights of clear recesses agree with those of simulated slices.
+    """
     hu = _local(plane, outlined.centre, pixel_spacing_mm)
     sac_front, sac_back = _sac_edges(outlined, pixel_spacing_mm)
     recesses = {
@@ -96,14 +102,14 @@ def trace_walls(plane: np.ndarray, outlined: OutlinedSlice, pixel_spacing_mm: tu
     front = _front_wall(hu, sac_front, list(recesses.values()))
     back = _back_wall(hu, front, sac_back)
     clear = frozenset(
-        r for r, (_, u) in recesses.items() if _is_clear(hu, front, back, u) and _has_facet(back - front, u, r)
+        r for r, (_, u) in recesses.items()
+        if _is_clear(hu, front, back, u) and _has_facet(back - front, u, r) and not _closes(back - front, u, r)
     )
     inside = ~np.isnan(sac_front)
     area = float((sac_back - sac_front)[inside].sum()) * STEP_MM
     return Walls(
         outlined.centre, front, back, sac_front, sac_back, {region: u for region, (_, u) in recesses.items()},
-        clear, frozenset(r for r in clear if _closes(back - front, recesses[r][1], r)), outlined.area_mm2 / area,
-        outlined.canal_ap_mm,
+        clear, outlined.area_mm2 / area, outlined.canal_ap_mm,
     )
 
 
@@ -120,17 +126,18 @@ def _is_clear(hu: np.ndarray, front: np.ndarray, back: np.ndarray, u: float) -> 
 
 def _has_facet(gaps: np.ndarray, u: float, region: Region) -> bool:
     """Whether bone lies behind the whole of a recess; otherwise the facet is beside it, or on another slice."""
-    return bool(gaps[_beside(u, region)].max() < FAR_MM - 0.5)
-
-
-def _beside(u: float, region: Region) -> np.ndarray:
-    """Which of U_MM belong to the recess whose centre is at u mm: up to about the medial border of the pedicle."""
-    lateral = SIDES[region] * (U_MM - u)
-    return (lateral > -1.5) & (lateral < 3.0)
+    return bool(gaps[_within(u, region, WHOLE_MM)].max() < FAR_MM - 0.5)
 
 
 def _closes(gaps: np.ndarray, u: float, region: Region) -> bool:
-    return bool(gaps[_beside(u, region)].min() < 1.5 < 0.5 * gaps[np.abs(U_MM - u) < 1.2].mean())
+    """Whether the walls meet beside a recess that is open at its centre."""
+    return bool(gaps[_within(u, region, WHOLE_MM)].min() < 1.5 < 0.5 * gaps[np.abs(U_MM - u) < 1.2].mean())
+
+
+def _within(u: float, region: Region, reach_mm: tuple[float, float]) -> np.ndarray:
+    """Which of U_MM lie so far lateral of a recess's centre at u mm."""
+    lateral = SIDES[region] * (U_MM - u)
+    return (lateral > reach_mm[0]) & (lateral < reach_mm[1])
 
 
 def _local(plane: np.ndarray, centre: tuple[float, float], spacing: tuple[float, float]) -> np.ndarray:
@@ -167,7 +174,7 @@ def _front_wall(hu: np.ndarray, sac_front: np.ndarray, recesses: Sequence[tuple[
     known_u, known_v = np.array(anchors).T
     fall = -np.gradient(hu, STEP_MM, axis=0)
     wall = np.interp(U_MM, known_u, known_v)
-    for width_mm in (2.0, 1.2):                                     # near the suggestion, then near what was found
+    for width_mm in (1.5, 1.0):                                     # near the suggestion, then near what was found
         near = np.exp(-0.5 * ((V_MM[:, None] - wall[None, :]) / width_mm) ** 2)
         score = np.clip(fall, 5.0, 120.0) * near
         found = V_MM[score.argmax(axis=0)]
@@ -194,25 +201,23 @@ def _back_wall(hu: np.ndarray, front: np.ndarray, sac_back: np.ndarray) -> np.nd
         elif inside[column]:
             wall[column] = V_MM[rows[0]] - STEP_MM / 2
         else:
-            before = np.arange(max(rows[0] - 5, 0), rows[0] + 4)
+            before = np.arange(max(rows[0] - 5, 0), rows[0] + 2)
             before = before[before < len(V_MM)]
             wall[column] = V_MM[before[rise[before, column].argmax()]]
     wall = np.minimum(wall, np.where(inside, np.nan_to_num(sac_back) + 8.0, front + FAR_MM))
-    wall = gaussian_filter1d(wall, 0.8 / STEP_MM)
+    wall = gaussian_filter1d(wall, 0.5 / STEP_MM)
     return np.where(inside, np.fmax(wall, np.nan_to_num(sac_back, nan=-np.inf)), np.maximum(wall, front))
 
 
 def measures_of_walls(walls: Walls) -> dict[Region, dict[str, float]]:
-    """Sac area and canal AP, and the height of each recess whose facet was found."""
+    """Sac area and canal AP, and the height of each clear recess: the narrowest 1.6 mm about the facet's tip."""
     inside = ~np.isnan(walls.sac_front)
     area = float((walls.sac_back - walls.sac_front)[inside].sum()) * STEP_MM * walls.area_scale
     canal = {SAC_AREA: area} | ({} if walls.canal_ap_mm is None else {CANAL_AP: walls.canal_ap_mm})
     out = {Region.CENTRAL_CANAL: canal}
     for region in walls.clear:
-        centre = walls.recesses[region]
-        gaps = walls.back - walls.front
-        beside, at = gaps[_beside(centre, region)], gaps[np.abs(U_MM - centre) < 1.2]
-        out[region] = {RECESS_HEIGHT: float(at.mean() if region in walls.closing else np.sort(beside)[:4].mean())}
+        gaps = (walls.back - walls.front)[_within(walls.recesses[region], region, AT_TIP_MM)]
+        out[region] = {RECESS_HEIGHT: float(np.sort(gaps)[:NARROWEST].mean())}
     return out
 
 

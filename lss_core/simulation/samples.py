@@ -62,12 +62,22 @@ def render_level(
     """
     x, y, z = patient.disc_position(level)
     z += offset_mm + rng.uniform(-0.5, 0.5) * min(acquisition.slice_spacing_mm, 4.0)
+    if offset_mm:
+        x, y = SpinePlane(patient, z).xy(0.0, 2.0)
+    return render_slices(patient, level, acquisition, rng, point=(x, y, z))
+
+
+def render_slices(
+    patient: Patient, level: DiscLevel, acquisition: Acquisition, rng: np.random.Generator, *,
+    point: tuple[float, float, float],
+) -> LevelSample | None:
+    """Render the slice through a point (x, y, z) mm at the canal's front and its neighbours, and measure it; None where
+    a region does not exist on it."""
+    z = point[2]
     measured = measure_slice(patient, z, acquisition.slice_thickness_mm)
     if len(measured) < len(Region):
         return None
-    if offset_mm:
-        x, y = SpinePlane(patient, z).xy(0.0, 2.0)
-    hu, pixel, corner = _render_patch(patient, acquisition, (x, y, z), rng)
+    hu, pixel, corner = _render_patch(patient, acquisition, point, rng)
     ys, xs = (corner[k] + pixel * np.arange(hu.shape[k + 1]) for k in (0, 1))
     masks = mask_slice(patient, z, acquisition.slice_thickness_mm, ys, xs)
     regions = {r: m.in_pixels(r, y0_mm=corner[0], x0_mm=corner[1], pixel_mm=pixel) for r, m in measured.items()}

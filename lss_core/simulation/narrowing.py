@@ -309,8 +309,8 @@ def encroachment(family: Family, walls: Walls) -> tuple[np.ndarray, np.ndarray]:
         Family.FACET_LEFT: (0.15 * facet_left, facet_left),
         Family.FACET_RIGHT: (0.15 * facet_right, facet_right),
         Family.FACETS: (0.15 * (facet_left + facet_right), facet_left + facet_right),
-        Family.HERNIATION_LEFT: (hump(left - 2.0, 4.5), none),
-        Family.HERNIATION_RIGHT: (hump(right + 2.0, 4.5), none),
+        Family.HERNIATION_LEFT: (hump(left + 1.0, 4.5), none),
+        Family.HERNIATION_RIGHT: (hump(right - 1.0, 4.5), none),
     }[family]
 
 

@@ -126,15 +126,15 @@ def _is_clear(hu: np.ndarray, front: np.ndarray, back: np.ndarray, u: float) -> 
 
 def _has_facet(gaps: np.ndarray, u: float, region: Region) -> bool:
     """Whether bone lies behind the whole of a recess; otherwise the facet is beside it, or on another slice."""
-    return bool(gaps[_within(u, region, WHOLE_MM)].max() < FAR_MM - 0.5)
+    return bool(gaps[within(u, region, WHOLE_MM)].max() < FAR_MM - 0.5)
 
 
 def _closes(gaps: np.ndarray, u: float, region: Region) -> bool:
     """Whether the walls meet beside a recess that is open at its centre."""
-    return bool(gaps[_within(u, region, WHOLE_MM)].min() < 1.5 < 0.5 * gaps[np.abs(U_MM - u) < 1.2].mean())
+    return bool(gaps[within(u, region, WHOLE_MM)].min() < 1.5 < 0.5 * gaps[np.abs(U_MM - u) < 1.2].mean())
 
 
-def _within(u: float, region: Region, reach_mm: tuple[float, float]) -> np.ndarray:
+def within(u: float, region: Region, reach_mm: tuple[float, float]) -> np.ndarray:
     """Which of U_MM lie so far lateral of a recess's centre at u mm."""
     lateral = SIDES[region] * (U_MM - u)
     return (lateral > reach_mm[0]) & (lateral < reach_mm[1])
@@ -216,7 +216,7 @@ def measures_of_walls(walls: Walls) -> dict[Region, dict[str, float]]:
     canal = {SAC_AREA: area} | ({} if walls.canal_ap_mm is None else {CANAL_AP: walls.canal_ap_mm})
     out = {Region.CENTRAL_CANAL: canal}
     for region in walls.clear:
-        gaps = (walls.back - walls.front)[_within(walls.recesses[region], region, AT_TIP_MM)]
+        gaps = (walls.back - walls.front)[within(walls.recesses[region], region, AT_TIP_MM)]
         out[region] = {RECESS_HEIGHT: float(np.sort(gaps)[:NARROWEST].mean())}
     return out
 

@@ -105,7 +105,8 @@ def _imposed(sample: LevelSample, placed: Level, family: Family, region: Region,
         shift_px=SHIFT_PX,
     )[0]
     claimed = measures_of_walls(after)[region][RECESS_HEIGHT]
-    return Height(sample.level, _free_height(free, after, region, sample.pixel_mm), claimed, family.value.split(" ", 1)[1])
+    moved = _free_height(free, after, region, sample.pixel_mm)
+    return Height(sample.level, moved, claimed, family.value.partition(" ")[2])
 
 
 def _free_height(free: np.ndarray, walls: Walls, region: Region, pixel_mm: float) -> float:

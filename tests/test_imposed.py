@@ -85,6 +85,9 @@ def test_an_honest_observer_passes_and_recesses_without_a_grade_are_counted(scan
     found = figures["families"][Family.BULGE.value]
     assert found["rise"] >= 1.0 and found["spearman_pooled"] >= 0.9 and abs(found["sham_share_of_rise"]) < 0.2
     assert found["spearman_pooled_of_imposed_measure"] >= 0.9
+    assert found["spearman_pooled_of_imposed_grade"] == pytest.approx(found["spearman_pooled"], abs=0.05)
+    both = next(case for case in cases if case.family is Family.FACETS)
+    assert both.beside == () and len(next(c for c in cases if c.family is Family.FACET_LEFT).beside) == len(DOSES)
     refused = next(case for case in cases if case.family is Family.FACET_LEFT)
     assert refused.refused == len(DOSES) and all(np.isnan(refused.expected))
 

@@ -46,18 +46,23 @@ def _show_imposed(name: str, figures: Mapping[str, Any]) -> None:
     title = f"{name}: expected grade by dose"
     chart = dose_figure(curves, figures["doses"], title=title, measured_on=figures["statement"])
     st.plotly_chart(chart, theme=None, key=f"doses-{name}", config=QUIET)
-    head = ("Narrowing", "Cases", "Not graded", "Rise, dose 0 to 1", "Spearman within a case (pooled)",
+    head = ("Narrowing", "Cases", "Not graded", "Rise, dose 0 to 1", "Spearman within a case (pooled; perfect)",
             "Dose 0 against untouched", "Sham / rise", "Other side moves")
     rows = [
         [html.escape(family), f"{found['cases']} <small>of {found['scans']} scans</small>", str(found["refused"]),
          _printed(found["rise"]),
-         f"{_printed(found['spearman_within_case_mean'])} <small>({_printed(found['spearman_pooled'])})</small>",
+         f"{_printed(found['spearman_within_case_mean'])} <small>({_printed(found['spearman_pooled'])}; "
+         f"{_printed(found.get('spearman_pooled_of_imposed_grade'))})</small>",
          _printed(found["dose0_against_untouched"]),
          _printed(found["sham_share_of_rise"]), _printed(found["other_side_moves"])]
         for family, found in families.items()
     ]
     st.html(table(head, rows, label="Narrowing imposed on real scans"))
-    st.caption("Grades; means over cases. Not graded counts doses at which the model declined, of five in each case.")
+    st.caption(
+        "Grades; means over cases. Not graded counts doses at which the model declined, of five in each case. Pooled "
+        "over cases, which start at different grades, Spearman's correlation of dose and grade stays below 1 for a "
+        "perfect grader, too: the last number is that of the grades as imposed."
+    )
 
 
 def _show_untouched(figures: Mapping[str, Any]) -> None:

@@ -49,7 +49,7 @@ class ImposedCase:
     imposed: tuple[float, ...]                  # its measure at each dose
     measured: tuple[float, ...]                 # by the model
     expected: tuple[float, ...]                 # expected grade of the region at each dose
-    beside: tuple[float, ...]                   # of the other side's recess; () for central families
+    beside: tuple[float, ...]                   # of the other side's recess; () for families that narrow both sides
     untouched: float                            # expected grade of the scan as it is
     sham: float | None                          # with the sac made denser; None for recesses
     refused: int                                # doses at which the model did not grade
@@ -127,12 +127,13 @@ def imposed_cases(scans: Sequence[OutlinedScan], graders: Mapping[str, Grader]) 
         grade = _grading(graders[scan.name])
         for level in scan.levels:
             for family in Family:
-                case = _case(scan, level, family, graded_regions(family)[0], grade)
+                case = _case(scan, level, family, grade)
                 if case is not None:
                     yield case
 
 
-def _case(scan: OutlinedScan, level: Level, family: Family, region: Region, grade: Grading) -> ImposedCase | None:
+def _case(scan: OutlinedScan, level: Level, family: Family, grade: Grading) -> ImposedCase | None:
+    region, *others = graded_regions(family)
     index = next(i for i, outlined in level.outlined.items() if outlined.position == "disc")
     central, name = region is Region.CENTRAL_CANAL, measure_of(region)
     start = measures_of_walls(level.walls[index]).get(region, {}).get(name)
@@ -146,7 +147,7 @@ def _case(scan: OutlinedScan, level: Level, family: Family, region: Region, grad
         narrowed_patch(scan.volume, level, index, family, float(s or 0.0), shift_px=SHIFT_PX) for s in strengths
     ]
     reports = [grade(patch) for patch in patches]
-    other = _other_side(region)
+    other = None if others else _other_side(region)
     return ImposedCase(
         scan.name, level.level.value if level.level else f"slice {index + 1}", family, region,
         imposed=tuple(patch.regions[region].measures[name] for patch in patches),
@@ -229,7 +230,8 @@ def _family_figures(cases: Sequence[ImposedCase]) -> dict[str, Any]:
     expected = np.array([case.expected for case in cases])
     imposed = np.array([case.imposed for case in cases])
     rises = expected[:, -1] - expected[:, 0]
-    doses = np.tile(DOSES, len(cases))
+    measure, doses = measure_of(cases[0].region), np.tile(DOSES, len(cases))
+    truth = np.array([int(grade_of_measure(measure, value)) for value in imposed.ravel()])
     each = [_rank_correlation(np.array(DOSES), row) for row in expected]
     shams = np.array([np.nan if case.sham is None else case.sham for case in cases]) - expected[:, 0]
     beside = np.array([case.beside for case in cases if case.beside])
@@ -239,6 +241,7 @@ def _family_figures(cases: Sequence[ImposedCase]) -> dict[str, Any]:
         "expected_by_dose": [_rounded(value) for value in np.nanmean(expected, axis=0)],
         "spearman_pooled": _rounded(_rank_correlation(doses, expected.ravel())),
         "spearman_pooled_of_imposed_measure": _rounded(_rank_correlation(doses, -imposed.ravel())),
+        "spearman_pooled_of_imposed_grade": _rounded(_rank_correlation(doses, truth)),
         "spearman_within_case_mean": _rounded(np.nanmean(each)),
         "rise": _rounded(np.nanmean(rises)), "least_rise": _rounded(np.nanmin(rises)),
         "dose0_against_untouched": _rounded(np.nanmean(np.abs(expected[:, 0] - [case.untouched for case in cases]))),

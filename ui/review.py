@@ -23,8 +23,8 @@ LAYOUT = """<style>
 </style>"""
 METHOD_NAMES = {"gradcam": "Grad-CAM", "gradcam++": "Grad-CAM++", "layercam": "LayerCAM", "eigencam": "EigenCAM"}
 METHOD_HELP = (
-    "LayerCAM was the most faithful method on simulated CT. The other maps say less; EigenCAM's of recesses said "
-    "hardly more than noise there (docs/evaluation.md)."
+    "LayerCAM was the most faithful method on simulated CT. The other maps say less; Grad-CAM's and Grad-CAM++'s of "
+    "v2's recesses said hardly more than noise there (docs/evaluation.md)."
 )
 
 

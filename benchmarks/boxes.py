@@ -12,13 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from benchmarks.patients import over_patients, patient_options
+from benchmarks.patients import grader, over_patients, patient_options
 from lss_core.grading.detector import find_regions
 from lss_core.grading.pipeline import MODELS, Grader
 from lss_core.imaging.volume import Volume
@@ -37,16 +36,10 @@ class Found:
     right_in_reference_box: bool | None = None
 
 
-@cache
-def _grader(models: Path) -> Grader:
-    torch.set_num_threads(1)
-    return Grader.load("v1", models=models)
-
-
 def of_patient(number: int, *, seed: int, models: Path) -> list[Found]:
     """The regions of one simulated patient."""
     series = simulate_series(patient_seed(seed, number))
-    return [found for truth in series.truth for found in _of_level(series.volume, truth, _grader(models))]
+    return [found for truth in series.truth for found in _of_level(series.volume, truth, grader(models))]
 
 
 def _of_level(volume: Volume, truth: LevelTruth, grader: Grader) -> Iterator[Found]:
@@ -82,7 +75,7 @@ def of_outlined(folder: Path, models: Path) -> Iterator[Found]:
     """The regions of every outlined slice."""
     for scan in read_outlined_scans(folder):
         for each in scan.outlined:
-            boxes = _found_boxes(scan.volume, each.slice_index, each.centre, _grader(models))
+            boxes = _found_boxes(scan.volume, each.slice_index, each.centre, grader(models))
             for region, centre in ({Region.CENTRAL_CANAL: each.centre} | dict(each.recesses)).items():
                 yield Found(region, _off_mm(scan.volume, boxes.get(region), centre))
 

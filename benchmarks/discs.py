@@ -12,15 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from benchmarks.patients import over_patients, patient_options
-from lss_core.grading.pipeline import Grader, Located
+from benchmarks.patients import grader, over_patients, patient_options
+from lss_core.grading.pipeline import Located
 from lss_core.imaging.volume import Volume
 from lss_core.simulation.series import SimulatedSeries, patient_seed, simulate_series
 from lss_core.training.outlined import read_outlined_scans
@@ -40,15 +39,9 @@ class Choice:
     named: bool = False
 
 
-@cache
-def _grader() -> Grader:
-    torch.set_num_threads(1)
-    return Grader.load("v1")
-
-
 def choices(series: SimulatedSeries) -> list[Choice]:
     """One for each disc of the reference."""
-    volume, found = series.volume, _grader().locate(series.volume)
+    volume, found = series.volume, grader().locate(series.volume)
     return [
         _choice(volume, found, truth.level, float(series.patient.disc_position(truth.level)[2]), truth.slice_index)
         for truth in series.truth
@@ -70,7 +63,7 @@ def outlined_choices(folder: Path) -> dict[str, list[Choice]]:
     """By scan, one for each slice that is outlined as a disc's."""
     chosen = {}
     for scan in read_outlined_scans(folder):
-        found = _grader().locate(scan.volume)
+        found = grader().locate(scan.volume)
         chosen[scan.name] = [
             _choice(scan.volume, found, each.level, float(scan.volume.positions_mm[each.slice_index]), each.slice_index)
             for each in scan.outlined if each.position == "disc"

@@ -1,14 +1,18 @@
-"""What benchmarks on simulated patients, or on outlined scans instead, share: their options, and the processes."""
+"""What benchmarks on simulated patients, or on outlined scans instead, share: their options, the processes, and v1."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
 
+import torch
+
+from lss_core.grading.pipeline import MODELS, Grader
 from lss_core.training.data import check_evaluation_seed
 
 Result = TypeVar("Result")
@@ -35,3 +39,10 @@ def over_patients(work: Callable[[int], list[Result]], options: argparse.Namespa
         found = [each for of_one in pool.map(work, range(options.patients)) for each in of_one]
     print(f"SIMULATED, seed {options.seed}, {options.patients} patients")
     return found
+
+
+@cache
+def grader(models: Path = MODELS) -> Grader:
+    """v1, loaded once in each process, which it keeps to one thread."""
+    torch.set_num_threads(1)
+    return Grader.load("v1", models=models)

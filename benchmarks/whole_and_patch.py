@@ -12,16 +12,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from benchmarks.patients import over_patients, patient_options
+from benchmarks.patients import grader, over_patients, patient_options
 from lss_core.grading.pipeline import MODELS, Grader
 from lss_core.imaging.volume import Volume
-from lss_core.simulation.samples import render_slices, volume_of
+from lss_core.simulation.samples import as_hu, render_slices, volume_of
 from lss_core.simulation.series import LevelTruth, SimulatedSeries, patient_seed, simulate_series
 from lss_core.vocabulary import SAC_AREA, Box, Region
 
@@ -38,18 +37,12 @@ class Read:
     alone: float                # from the slice and its neighbours rendered alone
 
 
-@cache
-def _grader(models: Path) -> Grader:
-    torch.set_num_threads(1)
-    return Grader.load("v1", models=models)
-
-
 def of_patient(number: int, *, seed: int, models: Path) -> list[Read]:
     """The discs of one simulated patient."""
     series = simulate_series(patient_seed(seed, number))
     rng = np.random.default_rng([seed, number])
     return [
-        read for truth in series.truth for read in _of_level(number, series, truth, _grader(models), rng)
+        read for truth in series.truth for read in _of_level(number, series, truth, grader(models), rng)
     ]
 
 
@@ -64,7 +57,7 @@ def _of_level(
         return
     apart = grader.networks[2].config.neighbour_mm
     patch = volume_of(
-        np.rint(sample.hu).astype(np.int16), np.arange(3) * apart, sample.pixel_mm, scanner.slice_thickness_mm,
+        as_hu(sample.hu), np.arange(3) * apart, sample.pixel_mm, scanner.slice_thickness_mm,
         series_uid="2.25.0",
     )
     canal = truth.regions[CANAL]
